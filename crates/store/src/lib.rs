@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Ledger: consensus, apply, read levels, membership, snapshots.
+//!
+//! Owns the replicated log's meaning and the order of everything. It opens no socket and speaks no HTTP: peers are
+//! reached through [`transport::Transport`], time and randomness come in through [`environment::Environment`].
+//!
+//! ```text
+//!  write ──► node ──► consensus ──► log (one flush per batch)
+//!                        │    └───► peers, while the flush runs
+//!                    committed
+//!                        ▼
+//!                      apply (one SQLite transaction per batch) ──► reply
+//! ```
+
+pub mod config;
+pub mod environment;
+pub mod error;
+pub mod member;
+pub mod node;
+pub mod read;
+pub mod status;
+pub mod transport;
+
+pub use error::Error;
+pub use node::Node;

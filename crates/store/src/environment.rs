@@ -1,0 +1,39 @@
+//! What the store takes from the world: disk, peers, time, randomness, and who runs its threads.
+
+use std::sync::Arc;
+
+use crate::transport::Transport;
+
+/// The wall clock.
+pub trait Clock: Send + Sync + 'static {
+    /// Microseconds since 1970 UTC.
+    fn now_us(&self) -> i64;
+}
+
+/// A source of random numbers, for stamps, incarnations and boots.
+pub trait Random: Send + Sync + 'static {
+    /// The next number, uniform over all of `u64`.
+    fn next(&self) -> u64;
+}
+
+/// Who runs the flush loop and apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runner {
+    /// Threads of their own: production.
+    Threads,
+    /// Tasks on the current runtime, one step at a time: the simulator.
+    Inline,
+}
+
+/// Everything that a node takes from outside.
+#[derive(Clone)]
+pub struct Environment {
+    /// Peers.
+    pub transport: Arc<dyn Transport>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// Who runs the synchronous cores.
+    pub runner: Runner,
+}
