@@ -1,3 +1,3 @@
-//! Placeholder.
+//! The server's binary.
 
 fn main() {}
