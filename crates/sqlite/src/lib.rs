@@ -1,1 +1,15 @@
-//! Placeholder.
+//! Engine: the SQLite boundary.
+//!
+//! Everything that touches SQLite stands here: opening with the options that make replicas equal, the write side that
+//! apply drives, and the read side that streams rows. No consensus, no socket, no JSON. All `unsafe` lives in `ffi`.
+//!
+//! Invariants:
+//! * What a write computes depends on the database and the entry alone, never on this node or this connection (D3).
+//! * A failed read, write or sync is seen by our VFS, and stops the node instead of becoming a result (D4, D5).
+
+pub mod error;
+mod ffi;
+pub mod open;
+
+pub use error::Error;
+pub use open::{Limits, Options};
