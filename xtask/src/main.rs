@@ -7,10 +7,17 @@ mod tidy;
 
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask ci | fix | tidy";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    complain(&error);
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let root = root()?;
@@ -28,4 +35,9 @@ fn root() -> Result<PathBuf> {
         std::env::var("CARGO_MANIFEST_DIR").context("read CARGO_MANIFEST_DIR: start this with `cargo xtask`")?;
     let root = Path::new(&package).parent().context("find the folder above xtask")?;
     Ok(root.to_path_buf())
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where a failed command says why")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("xtask: {error:#}");
 }

@@ -16,12 +16,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("flags", &[]),
     ("signals", &[]),
-    ("cluster", &["net", "auth"]),
+    ("forwarded", &["auth"]),
+    ("cluster", &["forwarded", "net", "auth"]),
     ("discovery", &["net", "cluster"]),
-    ("queue", &["cluster"]),
+    ("queue", &["forwarded", "cluster"]),
     ("cdc", &["net"]),
     ("backup", &["net"]),
-    ("http", &["auth", "cluster", "queue", "metrics"]),
+    ("http", &["forwarded", "auth", "cluster", "queue", "metrics"]),
     (
         "config",
         &[
