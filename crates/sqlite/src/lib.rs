@@ -7,9 +7,11 @@
 //! * What a write computes depends on the database and the entry alone, never on this node or this connection (D3).
 //! * A failed read, write or sync is seen by our VFS, and stops the node instead of becoming a result (D4, D5).
 
+pub mod bind;
 pub mod error;
 mod ffi;
 pub mod open;
 
 pub use error::Error;
+pub use ffi::statement::{Execution, Session, Statement, StatementError, Step};
 pub use open::{Limits, Options};

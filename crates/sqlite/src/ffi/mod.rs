@@ -3,3 +3,4 @@
 //! Callers outside this folder see safe functions only.
 
 pub(crate) mod math;
+pub(crate) mod statement;
