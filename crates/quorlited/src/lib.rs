@@ -3,3 +3,4 @@
 //! A library so that each room can be tested at its door; the binary is `main.rs`, and nothing else depends on it.
 
 pub mod forwarded;
+pub mod net;
