@@ -34,13 +34,17 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Failed(Exception):
-    """A proof does not hold."""
+    """A proof does not hold, or could not be made."""
 
 
-def check(holds, text):
+class Violation(Failed):
+    """The cluster broke its word: something acknowledged is missing, something is there twice, replicas differ."""
+
+
+def check(holds, text, kind=Failed):
     """Ends the proof with `text` unless `holds`."""
     if not holds:
-        raise Failed(text)
+        raise kind(text)
 
 
 def wait_for(claim, what, timeout_s=30.0, poll_s=POLL_S):
@@ -102,14 +106,22 @@ class Connection:
     def __init__(self, port, timeout_s=30.0):
         self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
 
+    def connect(self):
+        """Connects without sending anything, so that a failure here is certain to have done nothing."""
+        self.http.connect()
+        self.http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def is_connected(self):
+        return self.http.sock is not None
+
     def request(self, method, path, body=None, headers=None):
         """Sends one request. Raises OSError or HTTPException when no whole answer comes back."""
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
         try:
             if self.http.sock is None:
-                self.http.connect()
-                self.http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.connect()
             self.http.request(method, path, body, headers or {})
             answer = self.http.getresponse()
             return Reply(answer.status, answer.headers, answer.read())
@@ -320,10 +332,10 @@ class Cluster:
         self.wait_level()
         own = [node.content_hash() for node in self.running()]
         if None not in own:
-            check(len(set(own)) == 1, f"content hashes differ: {own}")
+            check(len(set(own)) == 1, f"content hashes differ: {own}", Violation)
             return f"content hash {own[0][1]} at {own[0][0]}"
         rows = [node.rows_hash() for node in self.running()]
-        check(len(set(rows)) == 1, f"rows differ: {rows}")
+        check(len(set(rows)) == 1, f"rows differ: {rows}", Violation)
         return f"rows {rows[0][:16]}"
 
 
