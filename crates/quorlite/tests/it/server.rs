@@ -98,9 +98,11 @@ async fn answer(
     {
         state.writes += 1;
         match character {
-            Character::HangsUp if state.writes % 10 == 0 => return Err("hung up"),
-            Character::Leaderless if state.writes % 10 == 0 => return Ok(reply(503, "leader not found\n".to_owned())),
-            Character::Constrained if state.writes % 10 == 0 => {
+            Character::HangsUp if state.writes.is_multiple_of(10) => return Err("hung up"),
+            Character::Leaderless if state.writes.is_multiple_of(10) => {
+                return Ok(reply(503, "leader not found\n".to_owned()));
+            }
+            Character::Constrained if state.writes.is_multiple_of(10) => {
                 return Ok(reply(
                     200,
                     r#"{"results":[{"error":"UNIQUE constraint failed"}]}"#.to_owned(),
@@ -138,7 +140,8 @@ impl State {
                 json!({})
             }
             ["INSERT", "INTO", table, ..] => {
-                let loses = character == Character::LosesWrites && *table == "bench_write" && self.writes % 10 == 0;
+                let loses =
+                    character == Character::LosesWrites && *table == "bench_write" && self.writes.is_multiple_of(10);
                 if !loses {
                     let row = statement.as_array().unwrap()[1..].to_vec();
                     let before = self.tables.get_mut(*table).unwrap().insert(number(1), row);
@@ -165,7 +168,7 @@ impl State {
             }
             ["SELECT", "v", "FROM", table, ..] => {
                 self.reads += 1;
-                let stale = character == Character::StaleReads && self.reads % 10 == 0;
+                let stale = character == Character::StaleReads && self.reads.is_multiple_of(10);
                 let key = if stale { number(1) % 5 + 1 } else { number(1) };
                 json!({"columns": ["v"], "types": ["text"], "values": [[self.tables[*table][&key][1]]]})
             }

@@ -6,15 +6,18 @@ use super::super::http::Request;
 use super::super::values::value;
 use super::*;
 
+/// What a server answers: status and body.
+type Answers = fn(&Request) -> Result<(u16, Vec<u8>), Failure>;
+
 /// A server that answers one request after the other, each after the next delay of a script (then at once).
 struct Scripted {
     delays: VecDeque<Duration>,
-    answer: fn(&Request) -> Result<(u16, Vec<u8>), Failure>,
+    answer: Answers,
     body: Vec<u8>,
 }
 
 impl Scripted {
-    fn new(delays: &[u64], answer: fn(&Request) -> Result<(u16, Vec<u8>), Failure>) -> Scripted {
+    fn new(delays: &[u64], answer: Answers) -> Scripted {
         let delays = delays.iter().map(|millis| Duration::from_millis(*millis)).collect();
         Scripted {
             delays,
