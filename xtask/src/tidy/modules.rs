@@ -14,7 +14,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("net", &[]),
     ("auth", &[]),
     ("metrics", &[]),
-    ("flags", &[]),
+    ("duration", &[]),
+    ("flags", &["duration"]),
     ("signals", &[]),
     ("forwarded", &["auth"]),
     ("cluster", &["forwarded", "net", "auth"]),
@@ -22,7 +23,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("queue", &["forwarded", "cluster"]),
     ("cdc", &["net"]),
     ("backup", &["net"]),
-    ("http", &["forwarded", "auth", "cluster", "queue", "metrics"]),
+    (
+        "http",
+        &["duration", "forwarded", "auth", "cluster", "queue", "metrics"],
+    ),
     (
         "config",
         &[
