@@ -1,0 +1,109 @@
+//! What the cluster service and its client count, under the names that users know.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::forwarded::Operation;
+use crate::net;
+use crate::net::counters::read;
+
+/// Counters of the cluster service and client; all start at zero with the process.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// The port's own counters.
+    pub net: Arc<net::Counters>,
+    /// Requests to describe this node.
+    pub describe_req: AtomicU64,
+    /// Answers to them.
+    pub describe_resp: AtomicU64,
+    /// Descriptions of this node that needed no connection.
+    pub describe_req_local: AtomicU64,
+    /// Forwarded `/db/execute` requests that came here.
+    pub execute_req: AtomicU64,
+    /// Forwarded `/db/query` requests that came here.
+    pub query_req: AtomicU64,
+    /// Forwarded `/db/request` requests that came here.
+    pub request_req: AtomicU64,
+    /// Forwarded removals that came here.
+    pub remove_node_req: AtomicU64,
+    /// Notifications of the bootstrap loop that came here.
+    pub notify_req: AtomicU64,
+    /// Join requests that came here.
+    pub join_req: AtomicU64,
+    /// Forwarded hand-overs that came here.
+    pub stepdown_req: AtomicU64,
+    /// Requests sent again by this node.
+    pub client_retries: AtomicU64,
+    /// Of these, descriptions.
+    pub describe_req_retries: AtomicU64,
+    /// Of these, `/db/execute`.
+    pub client_execute_retries: AtomicU64,
+    /// Of these, `/db/query`.
+    pub client_query_retries: AtomicU64,
+    /// Of these, `/db/request`.
+    pub client_request_retries: AtomicU64,
+    /// Requests whose answer did not come in time.
+    pub client_read_timeouts: AtomicU64,
+    /// Requests that could not be sent in time.
+    pub client_write_timeouts: AtomicU64,
+    /// Requests that needed a new connection because the pooled ones were stale: one for each such request.
+    pub client_force_new_conn: AtomicU64,
+}
+
+impl Counters {
+    /// Counters that stand beside those of the port.
+    pub fn new(net: Arc<net::Counters>) -> Self {
+        Self { net, ..Self::default() }
+    }
+
+    /// The `cluster` map of `/debug/vars`. Requests that other features bring stay at zero until those exist.
+    pub fn cluster(&self) -> [(&'static str, u64); 24] {
+        [
+            ("num_get_node_api_req", read(&self.describe_req)),
+            ("num_get_node_api_resp", read(&self.describe_resp)),
+            ("num_get_node_api_req_local", read(&self.describe_req_local)),
+            ("num_execute_req", read(&self.execute_req)),
+            ("num_query_req", read(&self.query_req)),
+            ("num_request_req", read(&self.request_req)),
+            ("num_backup_req", 0),
+            ("num_load_req", 0),
+            ("num_remove_node_req", read(&self.remove_node_req)),
+            ("num_notify_req", read(&self.notify_req)),
+            ("num_join_req", read(&self.join_req)),
+            ("num_stepdown_req", read(&self.stepdown_req)),
+            ("num_broadcast_hwm_req", 0),
+            ("num_hwm_update_dropped", 0),
+            ("num_conn_rejected", read(&self.net.conn_rejected)),
+            ("num_client_retries", read(&self.client_retries)),
+            ("num_get_node_api_req_retries", read(&self.describe_req_retries)),
+            ("num_client_load_retries", 0),
+            ("num_client_execute_retries", read(&self.client_execute_retries)),
+            ("num_client_query_retries", read(&self.client_query_retries)),
+            ("num_client_request_retries", read(&self.client_request_retries)),
+            ("num_client_read_timeouts", read(&self.client_read_timeouts)),
+            ("num_client_write_timeouts", read(&self.client_write_timeouts)),
+            ("num_client_force_new_conn", read(&self.client_force_new_conn)),
+        ]
+    }
+
+    /// The counter of requests that came here, by operation.
+    pub fn received(&self, operation: &Operation) -> &AtomicU64 {
+        match operation {
+            Operation::Execute(_) => &self.execute_req,
+            Operation::Query(_) => &self.query_req,
+            Operation::Request(_) => &self.request_req,
+            Operation::Remove(_) => &self.remove_node_req,
+            Operation::StepDown(_) => &self.stepdown_req,
+        }
+    }
+
+    /// The counter of requests that were sent again, by operation; `None` where only the total is kept.
+    pub fn retried(&self, operation: &Operation) -> Option<&AtomicU64> {
+        match operation {
+            Operation::Execute(_) => Some(&self.client_execute_retries),
+            Operation::Query(_) => Some(&self.client_query_retries),
+            Operation::Request(_) => Some(&self.client_request_retries),
+            Operation::Remove(_) | Operation::StepDown(_) => None,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What the cluster service asks of the node, so that it can be tested without one.
+
+use store::member::{Member, Peer};
+use store::node::{Joined, Node};
+use store::transport::BoxFuture;
+
+/// A node, as the cluster service sees it.
+pub trait Ledger: Send + Sync + 'static {
+    /// This node.
+    fn peer(&self) -> Peer;
+    /// The leader, when one is known.
+    fn leader(&self) -> Option<Peer>;
+    /// It is or was part of a cluster.
+    fn is_initialized(&self) -> bool;
+    /// Membership as last known here.
+    fn members(&self) -> Vec<Member>;
+    /// The last index known to be committed.
+    fn committed(&self) -> u64;
+    /// The last applied index.
+    fn applied(&self) -> u64;
+    /// Forms a new cluster of exactly these voters.
+    fn initialize(&self, voters: Vec<Peer>) -> BoxFuture<'_, Result<(), store::Error>>;
+    /// Adds a node (leader only).
+    fn add(&self, peer: Peer, voter: bool) -> BoxFuture<'_, Result<Joined, store::Error>>;
+}
+
+impl Ledger for Node {
+    fn peer(&self) -> Peer {
+        Node::peer(self).clone()
+    }
+
+    fn leader(&self) -> Option<Peer> {
+        Node::leader(self)
+    }
+
+    fn is_initialized(&self) -> bool {
+        Node::is_initialized(self)
+    }
+
+    fn members(&self) -> Vec<Member> {
+        Node::members(self)
+    }
+
+    fn committed(&self) -> u64 {
+        self.status().committed
+    }
+
+    fn applied(&self) -> u64 {
+        self.status().applied.0
+    }
+
+    fn initialize(&self, voters: Vec<Peer>) -> BoxFuture<'_, Result<(), store::Error>> {
+        Box::pin(Node::initialize(self, voters))
+    }
+
+    fn add(&self, peer: Peer, voter: bool) -> BoxFuture<'_, Result<Joined, store::Error>> {
+        Box::pin(Node::add(self, peer, voter))
+    }
+}
