@@ -21,7 +21,7 @@ pub fn check(root: &Path) -> Result<()> {
     cargo(root, TEST, &[])?;
     cargo(root, DOCUMENT, &[("RUSTDOCFLAGS", "-D warnings")])?;
     if is_installed(root, "deny") {
-        cargo(root, &["deny", "--locked", "check"], &[])?;
+        cargo(root, &["deny", "--locked", "check", "bans", "licenses", "sources"], &[])?;
     } else {
         announce("cargo deny is not installed: licences and sources were not checked");
     }
