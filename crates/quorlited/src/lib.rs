@@ -3,5 +3,11 @@
 //! A library so that each room can be tested at its door; the binary is `main.rs`, and nothing else depends on it.
 
 pub mod cluster;
+pub mod config;
+pub mod duration;
+pub mod flags;
 pub mod forwarded;
 pub mod net;
+
+/// This release, as it is told to clients and operators.
+pub const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));

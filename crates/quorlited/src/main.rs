@@ -1,3 +1,42 @@
-//! The server's binary.
+//! The server's binary: words in, exit code out.
 
-fn main() {}
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use quorlited::config::Config;
+use quorlited::flags::{self, Misuse, usage};
+
+/// A start that was refused, or a run that failed.
+const FAILED: u8 = 1;
+
+/// Flags that could not be read.
+const MISUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    if words.is_empty() {
+        return say("fatal: the data directory path argument is missing", FAILED);
+    }
+    let parsed = match flags::parse(words) {
+        Ok(parsed) => parsed,
+        Err(Misuse::Help) => return say(&usage::usage(), 0),
+        Err(Misuse::Usage(line)) => return say(&format!("{line}\n{}", usage::usage()), MISUSED),
+    };
+    if parsed.bool("version") {
+        return say(&usage::version_line(), 0);
+    }
+    let _config = match Config::resolve(&parsed) {
+        Ok(config) => config,
+        Err(refused) => return say(&refused.to_string(), FAILED),
+    };
+    say("fatal: this build has no server yet", FAILED)
+}
+
+/// One text on standard error. When even that is closed, the exit code is all that is left to say.
+fn say(text: &str, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{}", text.trim_end());
+    ExitCode::from(code)
+}

@@ -15,3 +15,8 @@ pub mod open;
 pub use error::Error;
 pub use ffi::statement::{Execution, Session, Statement, StatementError, Step};
 pub use open::{Limits, Options};
+
+/// The version of the SQLite inside, such as `3.54.0`.
+pub fn version() -> &'static str {
+    rusqlite::version()
+}
