@@ -48,6 +48,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Every reader is on loan, and none came back in time.
+    #[error("no read connection became free in time")]
+    Busy,
     /// The operation was interrupted: its client went away, or the node stops.
     #[error("interrupted")]
     Interrupted,

@@ -8,13 +8,25 @@
 //! * A failed read, write or sync is seen by our VFS, and stops the node instead of becoming a result (D4, D5).
 
 pub mod bind;
+mod classify;
 pub mod error;
 mod ffi;
+mod guard;
+mod home;
 pub mod open;
+mod reader;
+mod readers;
+mod watch;
 
+pub use classify::Class;
 pub use error::Error;
 pub use ffi::statement::{Execution, Session, Statement, StatementError, Step};
+pub use guard::Refusal;
+pub use home::{Building, Generation, Home};
 pub use open::{Limits, Options};
+pub use reader::{QueryOptions, Reader};
+pub use readers::{Lease, Readers, ReadersOptions};
+pub use watch::{Cancel, Clock};
 
 /// The version of the SQLite inside, such as `3.54.0`.
 pub fn version() -> &'static str {

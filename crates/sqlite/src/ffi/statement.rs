@@ -161,6 +161,8 @@ impl Session {
         // `tail` points into `sql`, or just past it, always behind a complete token.
         let consumed = (tail as usize).saturating_sub(text as usize).min(sql.len());
         let tail = sql.get(consumed..).unwrap_or_default();
+        let blank = |byte: u8| byte.is_ascii_whitespace() || byte == b';';
+        let tail = if tail.bytes().all(blank) { "" } else { tail };
         Ok((NonNull::new(statement).map(Raw::new), tail))
     }
 
@@ -180,6 +182,11 @@ impl Statement<'_> {
             raw,
             values: PhantomData,
         }
+    }
+
+    /// Finalizes it when it is dropped, instead of keeping it.
+    pub fn release(&mut self) {
+        self.key = None;
     }
 
     /// Number of parameters: the largest index in the statement.
@@ -302,11 +309,18 @@ impl<'a> Execution<'a> {
         self.raw.row()
     }
 
-    /// The columns, named, typed and with their tables; the same `Arc` until the schema changes.
+    /// The columns, named and typed; the same `Arc` until the schema changes.
     ///
     /// Final only after the first step, which may find the schema changed.
     pub fn columns(&mut self) -> Arc<Columns> {
         self.raw.columns()
+    }
+
+    /// The columns, with the tables that they come from.
+    pub fn columns_with_tables(&mut self) -> Columns {
+        let mut columns = Columns::clone(&self.raw.columns());
+        columns.tables = self.raw.read_tables();
+        columns
     }
 }
 
@@ -397,12 +411,18 @@ impl Raw {
                     .push(text(ffi::sqlite3_column_name(self.pointer(), column)));
                 let declared = text(ffi::sqlite3_column_decltype(self.pointer(), column));
                 columns.types.push(declared.to_lowercase());
-                columns
-                    .tables
-                    .push(text(ffi::sqlite3_column_table_name(self.pointer(), column)));
             }
         }
         columns
+    }
+
+    fn read_tables(&self) -> Vec<String> {
+        // SAFETY: the statement is alive, and the column exists; the text is copied before the next call.
+        unsafe {
+            (0..ffi::sqlite3_column_count(self.pointer()))
+                .map(|column| text(ffi::sqlite3_column_table_name(self.pointer(), column)))
+                .collect()
+        }
     }
 }
 

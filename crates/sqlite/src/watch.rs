@@ -1,0 +1,137 @@
+//! Cutting a statement short: its client has gone, its deadline has passed, or its snapshot has grown too old (D10).
+//!
+//! SQLite asks a connection's [`Watch`] every few thousand steps; nothing interrupts from outside, so that a cut meant
+//! for one query never hits the next one on the same connection.
+//!
+//! Takes time from a [`Clock`] that is given to it, so that a simulator can own it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rusqlite::Connection;
+
+use crate::error::Error;
+
+/// Steps of SQLite's virtual machine between two questions: some tens of microseconds.
+const STEPS_BETWEEN_QUESTIONS: i32 = 2000;
+
+/// The monotonic clock.
+pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
+
+/// A handle by which another thread stops a query; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    asked: Arc<AtomicBool>,
+}
+
+/// Why a statement was cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// [`Cancel::cancel`] was called.
+    Cancelled,
+    /// The deadline has passed.
+    Deadline,
+    /// The read transaction has reached its greatest age.
+    Age,
+}
+
+/// What is watched while something runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bounds {
+    pub(crate) cancel: Cancel,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) age_limit: Option<Instant>,
+}
+
+/// What SQLite's progress handler asks.
+pub(crate) struct Watch {
+    state: Mutex<State>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct State {
+    bounds: Bounds,
+    cut: Option<Cut>,
+}
+
+impl Cancel {
+    /// A handle that nobody has used yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the query to stop; it does so within some tens of microseconds of running, or when its sink returns.
+    pub fn cancel(&self) {
+        self.asked.store(true, Ordering::Release);
+    }
+
+    /// [`Self::cancel`] was called.
+    pub fn is_cancelled(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+}
+
+impl Watch {
+    /// Watches `connection` from now on; it has no bounds yet.
+    pub(crate) fn install(connection: &mut Connection, clock: Clock) -> Result<Arc<Self>, Error> {
+        let watch = Arc::new(Self {
+            state: Mutex::default(),
+            clock,
+        });
+        let asked = Arc::clone(&watch);
+        connection
+            .progress_handler(STEPS_BETWEEN_QUESTIONS, Some(move || asked.check().is_some()))
+            .map_err(Error::sqlite("watch a connection"))?;
+        Ok(watch)
+    }
+
+    /// Watches what begins now within `bounds`.
+    pub(crate) fn begin(&self, bounds: Bounds) {
+        *self.state() = State { bounds, cut: None };
+    }
+
+    /// Watches nothing more, and lets go of the handle.
+    pub(crate) fn end(&self) {
+        self.begin(Bounds::default());
+    }
+
+    /// Is a bound passed? Once one is, it stays passed until the next [`Self::begin`].
+    pub(crate) fn check(&self) -> Option<Cut> {
+        let mut state = self.state();
+        if state.cut.is_none() {
+            state.cut = state.bounds.passed(&self.clock);
+        }
+        state.cut
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        (self.clock)()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held; and what it holds is whole at every moment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bounds {
+    fn passed(&self, clock: &Clock) -> Option<Cut> {
+        if self.cancel.is_cancelled() {
+            return Some(Cut::Cancelled);
+        }
+        if self.deadline.is_none() && self.age_limit.is_none() {
+            return None;
+        }
+        let now = clock();
+        let has_passed = |limit: Option<Instant>| limit.is_some_and(|limit| now >= limit);
+        if has_passed(self.deadline) {
+            Some(Cut::Deadline)
+        } else if has_passed(self.age_limit) {
+            Some(Cut::Age)
+        } else {
+            None
+        }
+    }
+}
