@@ -28,6 +28,9 @@ pub mod pool;
 pub mod probe;
 pub mod service;
 
+#[cfg(test)]
+mod tests;
+
 pub use client::Client;
 pub use counters::Counters;
 pub use error::Error;
