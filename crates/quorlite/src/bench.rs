@@ -74,6 +74,7 @@ pub fn main(words: &[String]) -> anyhow::Result<ExitCode> {
 
 struct Outcome {
     recorder: Recorder,
+    acknowledged: u64,
     drain: Option<Duration>,
     verified: Option<tables::Verified>,
 }
@@ -83,6 +84,7 @@ impl Outcome {
         Report {
             options,
             recorder: &self.recorder,
+            acknowledged: self.acknowledged,
             drain: self.drain,
             verified: self.verified,
         }
@@ -106,8 +108,10 @@ async fn drive(options: &Options) -> Result<Outcome, Error> {
         true => Some(verify(&mut side, &work, options).await?),
         false => None,
     };
+    let acknowledged = work.acknowledged().iter().map(|(first, last)| last - first + 1).sum();
     Ok(Outcome {
         recorder,
+        acknowledged,
         drain,
         verified,
     })

@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Outside crates that only some rooms may know, and which.
 const RESERVED: &[(&str, &[&str])] = &[
     ("openraft", &["store", "sim"]),
-    ("rusqlite", &["sqlite"]),
+    ("rusqlite", &["sqlite", "bench"]),
     ("anyhow", &["quorlited", "quorlite", "bench", "sim"]),
     ("hyper", &["quorlited", "quorlite", "bench"]),
 ];

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 const RECORD: [u8; 256] = [0x5a; 256];
-const CHUNK_BYTES: usize = 1024 * 1024;
+/// Bytes written at once when a file is filled. One page: larger writes make larger folios in the page cache, and Linux
+/// counts a whole folio as written (`write_bytes`) when one byte of it is: a megabyte a row, with chunks of a megabyte.
+const CHUNK_BYTES: usize = 4096;
 
 /// How long a flush takes.
 #[derive(Debug, Clone, Copy)]

@@ -10,6 +10,9 @@ use rusqlite::Connection;
 use super::{Handler, serve};
 use crate::floors::sqlite;
 
+#[cfg(test)]
+mod tests;
+
 struct Reader {
     db: Connection,
 }
@@ -54,16 +57,4 @@ fn last_number(body: &[u8]) -> i64 {
     body[start..=end]
         .iter()
         .fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::last_number;
-
-    #[test]
-    fn the_key_is_the_last_number_of_the_body() {
-        assert_eq!(last_number(br#"[["SELECT v FROM t1 WHERE k=?",4711]]"#), 4711);
-        assert_eq!(last_number(b"7"), 7);
-        assert_eq!(last_number(b"none"), 0);
-    }
 }

@@ -18,6 +18,8 @@ pub struct Report<'a> {
     pub options: &'a Options,
     /// What happened.
     pub recorder: &'a Recorder,
+    /// Rows acknowledged in all, warm-up included.
+    pub acknowledged: u64,
     /// How long the queue took to empty after the last queued write.
     pub drain: Option<Duration>,
     /// The count afterwards.
@@ -108,6 +110,7 @@ impl Report<'_> {
             "rows_per_s": per_s(recorder.rows, elapsed),
             "bytes_per_s": per_s(recorder.bytes, elapsed),
             "latency_us": latency,
+            "acknowledged": self.acknowledged,
             "unsent": recorder.unsent,
             "failures": failures.collect::<serde_json::Map<_, _>>(),
         });

@@ -37,6 +37,7 @@ fn the_table_shows_rate_percentiles_and_gap() {
     let text = Report {
         options: &options,
         recorder: &recorder,
+        acknowledged: 100,
         drain: None,
         verified: None,
     }
@@ -67,6 +68,7 @@ fn the_json_holds_the_same() {
     let json = Report {
         options: &options,
         recorder: &recorder,
+        acknowledged: 100,
         drain: Some(ms(500)),
         verified,
     }
@@ -90,6 +92,7 @@ fn a_run_is_a_result_only_if_nothing_was_wrong() {
         Report {
             options: &options(line),
             recorder,
+            acknowledged: 100,
             drain: None,
             verified,
         }
