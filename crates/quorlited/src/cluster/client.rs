@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use prost::Message;
 use store::member::Peer;
 use store::transport::FRAME_BYTES_MAX;
@@ -146,14 +147,14 @@ impl Client {
     /// Every request that a node sends on its own behalf can be repeated: asked twice, the answer is the same.
     async fn ask(&self, address: &str, ask: Ask, timeout: Duration) -> Result<Tell, Error> {
         let describes = matches!(ask, Ask::Describe(_));
-        let request = Request::new(ask, self.credentials.clone());
+        let frame = Request::new(ask, self.credentials.clone()).encode_frame();
         let retried = || {
             if describes {
                 count(&self.counters.describe_req_retries);
             }
         };
         let answered = self
-            .call(address, &request, Repeat::Harmless, Instant::now() + timeout, retried)
+            .call(address, frame, Repeat::Harmless, Instant::now() + timeout, retried)
             .await;
         match answered {
             Ok((connection, tell)) => {
@@ -164,7 +165,7 @@ impl Client {
         }
     }
 
-    /// Sends `request` and reads the first frame of its reply; the connection holds the rest, if there is more.
+    /// Sends the frame of a request and reads the first frame of its reply; the connection holds the rest, if there is more.
     ///
     /// # Errors
     ///
@@ -172,17 +173,16 @@ impl Client {
     pub async fn call(
         &self,
         address: &str,
-        request: &Request,
+        frame: Bytes,
         repeat: Repeat,
         deadline: Instant,
         retried: impl Fn(),
     ) -> Result<(Connection, Tell), Failure> {
-        let length = request.encoded_len();
+        let length = frame.len();
         if length > FRAME_BYTES_MAX {
             let text = format!("request of {length} bytes, where {FRAME_BYTES_MAX} are the limit");
             return Err(Failure::Unsent(io::Error::new(io::ErrorKind::InvalidInput, text)));
         }
-        let frame = request.encode_frame();
         let connection = self.connect(self.pool.take(address), deadline).await?;
         let origin = connection.origin();
         if origin == Origin::AfterStale {
@@ -227,7 +227,7 @@ impl Client {
     async fn exchange(
         &self,
         mut connection: Connection,
-        frame: bytes::Bytes,
+        frame: Bytes,
         deadline: Instant,
     ) -> Result<(Connection, Tell), Failure> {
         if !connection.send(frame).await {
@@ -252,7 +252,7 @@ impl Client {
 /// # Errors
 ///
 /// The frame is no reply, or one that this release does not know.
-pub fn read_tell(frame: bytes::Bytes) -> io::Result<Tell> {
+pub fn read_tell(frame: Bytes) -> io::Result<Tell> {
     let reply = Reply::decode(frame).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let unknown = || io::Error::new(io::ErrorKind::InvalidData, "a reply that this release does not know");
     reply.tell.ok_or_else(unknown)

@@ -12,13 +12,14 @@
 //! * What has no key and may have arrived is not sent again.
 //! * After the head, a broken stream is an error in the body, never its end.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use std::{io, mem};
 
+use bytes::Bytes;
 use command::request::{ForwardKey, Key, KeyOrigin};
-use store::member::Peer;
+use store::member::{NodeId, Peer};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::debug;
@@ -40,6 +41,7 @@ pub struct Forwarder {
     ledger: Arc<dyn Ledger>,
     handler: Arc<dyn Handler>,
     client: Client,
+    me: NodeId,
     boot: u64,
     sequence: AtomicU64,
 }
@@ -67,6 +69,7 @@ impl Forwarder {
     /// A forwarder whose keys are unique to `boot`, a random number drawn at each start.
     pub fn new(ledger: Arc<dyn Ledger>, handler: Arc<dyn Handler>, client: Client, boot: u64) -> Self {
         Self {
+            me: ledger.peer().id,
             ledger,
             handler,
             client,
@@ -102,7 +105,7 @@ impl Forwarder {
             };
             let left = deadline.saturating_duration_since(Instant::now());
             forwarded.timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-            match self.try_once(&leader, &forwarded, repeat, deadline).await {
+            match self.try_once(&leader, &mut forwarded, repeat, deadline).await {
                 Tried::Served(served) => return Ok(served),
                 Tried::Elsewhere(leader) => named = leader,
                 Tried::Refused(error) => return Err(error),
@@ -119,13 +122,12 @@ impl Forwarder {
         }
     }
 
-    async fn try_once(&self, leader: &Peer, forwarded: &Forwarded, repeat: Repeat, deadline: Instant) -> Tried {
-        if leader.id == self.ledger.peer().id {
+    async fn try_once(&self, leader: &Peer, forwarded: &mut Forwarded, repeat: Repeat, deadline: Instant) -> Tried {
+        if leader.id == self.me {
             let answer = self.handler.handle(forwarded.clone()).await;
             return tried(answer, &leader.address);
         }
-        // The client's own credentials are inside.
-        let request = Request::new(Ask::Forward(forwarded.clone()), None);
+        let frame = encode(forwarded);
         let retried = || {
             if let Some(counter) = self.retry_counter(forwarded) {
                 count(counter);
@@ -133,7 +135,7 @@ impl Forwarder {
         };
         let called = self
             .client
-            .call(&leader.address, &request, repeat, deadline, retried)
+            .call(&leader.address, frame, repeat, deadline, retried)
             .await;
         match called {
             Ok((connection, Tell::Opening(opening))) => match read_opening(connection, opening) {
@@ -161,7 +163,7 @@ impl Forwarder {
         };
         if sql.key.is_none() {
             let key = ForwardKey {
-                incarnation: self.ledger.peer().id.0,
+                incarnation: self.me.0,
                 boot: self.boot,
                 sequence: self.sequence.fetch_add(1, Ordering::Relaxed) + 1,
                 issued_at: self.ledger.applied(),
@@ -183,6 +185,16 @@ impl Forwarder {
         let operation = forwarded.operation.as_ref()?;
         self.client.counters().retried(operation)
     }
+}
+
+/// The frame of a request, made without copying the statements. The client's own credentials are inside.
+fn encode(forwarded: &mut Forwarded) -> Bytes {
+    let request = Request::new(Ask::Forward(mem::take(forwarded)), None);
+    let frame = request.encode_frame();
+    if let Some(Ask::Forward(taken)) = request.ask {
+        *forwarded = taken;
+    }
+    frame
 }
 
 /// A read and a write with its key can be repeated, and a removal: the second one finds nothing. A second hand-over
@@ -227,7 +239,7 @@ fn tried(answer: Answer, by: &str) -> Tried {
         }),
         Some(leader) if leader.address.is_empty() || leader.address == by => Tried::Elsewhere(None),
         Some(leader) => Tried::Elsewhere(Some(Peer {
-            id: store::member::NodeId(leader.id),
+            id: NodeId(leader.id),
             name: leader.name.clone(),
             address: leader.address.clone(),
         })),
@@ -250,7 +262,7 @@ fn read_opening(connection: Connection, opening: Opening) -> Option<Answer> {
 }
 
 /// Hands the rest of a body on. When nobody reads it any more, the connection is closed, which tells the leader.
-async fn relay(mut connection: Connection, tx: mpsc::Sender<Result<bytes::Bytes, Broken>>) {
+async fn relay(mut connection: Connection, tx: mpsc::Sender<Result<Bytes, Broken>>) {
     loop {
         let frame = tokio::select! {
             frame = connection.receive() => frame,

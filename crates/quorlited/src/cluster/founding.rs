@@ -79,6 +79,12 @@ impl Founding {
                 notify.expect, self.expect
             ));
         }
+        if record.id != self.me.id.0 && (record.name == self.me.name || record.address == self.me.address) {
+            return Err(format!(
+                "node id {} and address {} are those of a node that lives: each node needs its own",
+                self.me.name, self.me.address
+            ));
+        }
         resolvable(&record.address).await?;
         let peer = Peer::from(&record);
         let mut gathering = self.gathering();

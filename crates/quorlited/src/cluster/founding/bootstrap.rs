@@ -124,6 +124,8 @@ impl Bootstrap {
                     return Ok(true);
                 }
                 Err(error @ Error::Io { .. }) => return Err(error),
+                // A founding voter need not join: its cluster's leader will call.
+                Err(error @ Error::Promised { .. }) => debug!(%target, %error, "waiting for the founded cluster"),
                 Err(error) => warn!(%target, %error, "join failed"),
             }
         }

@@ -123,6 +123,18 @@ async fn nodes_that_expect_different_numbers_do_not_count_each_other() {
     );
 }
 
+#[tokio::test]
+async fn a_second_node_of_the_same_name_does_not_count() {
+    let n1 = Node::start_with(1, "n1", 2).await;
+    let twin = Node::start_with(2, "n1", 2).await;
+    let notify = crate::cluster::message::Notify {
+        peer: Some(twin.peer().into()),
+        expect: 2,
+    };
+    let error = twin.client.notify(&n1.address, notify, DEADLINE).await.unwrap_err();
+    assert!(error.to_string().contains("each node needs its own"), "{error}");
+}
+
 fn attempt(nodes: &[&Node]) -> Attempt {
     let mut voters: Vec<PeerRecord> = nodes.iter().map(|node| node.peer().into()).collect();
     voters.sort();

@@ -250,19 +250,21 @@ impl World {
         dead
     }
 
+    fn draw(&mut self, node: usize, others: u8, known: &mut BTreeMap<(u64, u64), Vec<u64>>) {
+        let me = self.nodes[node].id;
+        let chosen = self.nodes.iter().enumerate().filter(|(at, _)| others & (1 << at) != 0);
+        let mut ids: Vec<u64> = chosen.map(|(_, other)| other.id).filter(|id| *id > me).collect();
+        ids.push(me);
+        let attempt = attempt(self.nodes[node].pledge.round_next(), &ids);
+        if self.promise(node, &attempt) {
+            known.insert((me, attempt.round), vec![me]);
+            self.nodes[node].running = Some(attempt);
+        }
+    }
+
     fn step(&mut self, step: &Step, known: &mut BTreeMap<(u64, u64), Vec<u64>>) {
         match *step {
-            Step::Draw { node, others } => {
-                let me = self.nodes[node].id;
-                let chosen = self.nodes.iter().enumerate().filter(|(at, _)| others & (1 << at) != 0);
-                let mut ids: Vec<u64> = chosen.map(|(_, other)| other.id).filter(|id| *id > me).collect();
-                ids.push(me);
-                let attempt = attempt(self.nodes[node].pledge.round_next(), &ids);
-                if self.promise(node, &attempt) {
-                    known.insert((me, attempt.round), vec![me]);
-                    self.nodes[node].running = Some(attempt);
-                }
-            }
+            Step::Draw { node, others } => self.draw(node, others, known),
             Step::Ask { node, of } => {
                 let Some(attempt) = self.nodes[node].running.clone() else {
                     return;
