@@ -131,7 +131,7 @@ async fn handle(
     }
     let channel = channel?;
     count(&counters.connections_handled);
-    let (duplex, queues) = stream::pair();
+    let (duplex, queues) = stream::pair(channel);
     accept(channel, duplex, peer);
     let (reader, writer) = socket.into_split();
     stream::run(reader, writer, channel, queues).await

@@ -6,7 +6,11 @@
 //!  tx ──queue──► write: all that waits in one vectored write ──► socket
 //!  rx ◄──queue── read: one large buffer, cut without copying ◄── socket
 //! ```
+//!
+//! Invariant: what waits is bounded in bytes as well as in frames (D12); a reader that does not keep up holds the
+//! sender back through the socket.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::time::Duration;
@@ -17,6 +21,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::frame::{self, Broken, Hello, Splitter};
+
+/// Bytes of frames that wait to be taken from a duplex; one longer frame may wait alone. Beyond it nothing is read.
+const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes after which a write gathers no further frames: system calls are cheap beside it.
+const GATHERED_BYTES_MAX: usize = 256 * 1024;
+
+/// Frames of the bulk channel that wait to be sent. They are large, and no system call is worth gathering them.
+const BULK_FRAMES_MAX: usize = 4;
 
 /// How long frames that were queued before the reading half was dropped may take to leave.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
@@ -37,9 +50,13 @@ enum ReadEnd {
 }
 
 /// A duplex and the queues behind it.
-pub fn pair() -> (Duplex, Queues) {
-    let (incoming, rx) = mpsc::channel(FRAMES_MAX);
-    let (tx, outgoing) = mpsc::channel(FRAMES_MAX);
+pub fn pair(channel: Channel) -> (Duplex, Queues) {
+    let frames_max = match channel {
+        Channel::Bulk => BULK_FRAMES_MAX,
+        Channel::Control | Channel::Append | Channel::Service => FRAMES_MAX,
+    };
+    let (incoming, rx) = mpsc::channel(frames_max);
+    let (tx, outgoing) = mpsc::channel(frames_max);
     (Duplex { tx, rx }, Queues { incoming, outgoing })
 }
 
@@ -85,15 +102,50 @@ pub async fn read_hello<R: AsyncRead + Unpin>(reader: &mut R) -> Result<Hello, B
     Hello::decode(&bytes)
 }
 
+/// The lengths of the frames that were queued last: as many as the queue can hold.
+struct Backlog {
+    frames_max: usize,
+    lengths: VecDeque<usize>,
+}
+
+impl Backlog {
+    fn new(frames_max: usize) -> Self {
+        Self {
+            frames_max,
+            lengths: VecDeque::with_capacity(frames_max),
+        }
+    }
+
+    /// How many places of the queue must be free before a frame of `length` bytes may join it; counts it as queued.
+    fn free_for(&mut self, length: usize) -> usize {
+        let mut bytes = length;
+        let fits = self.lengths.iter().rev().take_while(|queued| {
+            bytes = bytes.saturating_add(**queued);
+            bytes <= WAITING_BYTES_MAX
+        });
+        let stay = fits.count().min(self.frames_max - 1);
+        if self.lengths.len() == self.frames_max {
+            self.lengths.pop_front();
+        }
+        self.lengths.push_back(length);
+        self.frames_max - stay
+    }
+}
+
 async fn read<R>(mut reader: R, bytes_max: usize, incoming: mpsc::Sender<Bytes>) -> Result<ReadEnd, Broken>
 where
     R: AsyncRead + Unpin,
 {
     let mut splitter = Splitter::new(bytes_max);
+    let mut backlog = Backlog::new(incoming.max_capacity());
     loop {
         while let Some(frame) = splitter.split()? {
-            if incoming.send(frame).await.is_err() {
+            let free = backlog.free_for(frame.len());
+            let Ok(mut places) = incoming.reserve_many(free).await else {
                 return Ok(ReadEnd::Local);
+            };
+            if let Some(place) = places.next() {
+                place.send(frame);
             }
         }
         tokio::select! {
@@ -111,7 +163,16 @@ where
     W: AsyncWrite + Unpin,
 {
     let mut payloads = Vec::with_capacity(FRAMES_MAX);
-    while outgoing.recv_many(&mut payloads, FRAMES_MAX).await > 0 {
+    while let Some(payload) = outgoing.recv().await {
+        let mut gathered = payload.len();
+        payloads.push(payload);
+        while gathered < GATHERED_BYTES_MAX
+            && payloads.len() < FRAMES_MAX
+            && let Ok(payload) = outgoing.try_recv()
+        {
+            gathered += payload.len();
+            payloads.push(payload);
+        }
         let headers: Result<Vec<_>, Broken> = payloads
             .iter()
             .map(|payload| frame::header(payload, bytes_max))

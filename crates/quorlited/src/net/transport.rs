@@ -85,7 +85,7 @@ async fn open(address: &str, channel: Channel) -> io::Result<Duplex> {
     if hello.channel()? != channel {
         return Err(Broken::Channel(hello.channel).into());
     }
-    let (duplex, queues) = stream::pair();
+    let (duplex, queues) = stream::pair(channel);
     let address = address.to_owned();
     tokio::spawn(async move {
         let (reader, writer) = socket.into_split();

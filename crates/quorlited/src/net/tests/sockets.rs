@@ -106,6 +106,22 @@ async fn a_long_frame_arrives() {
 }
 
 #[tokio::test]
+async fn what_nobody_takes_stays_with_its_sender() {
+    let mut port = Port::open().await;
+    let (ours, mut theirs) = port.dial(Channel::Append).await;
+    let frame = Bytes::from(vec![7; 1024 * 1024]);
+    let mut sent = 0;
+    while let Ok(Ok(())) = tokio::time::timeout(Duration::from_millis(300), ours.tx.send(frame.clone())).await {
+        sent += 1;
+        assert!(sent < 400, "held back");
+    }
+    assert!(theirs.rx.len() <= 4, "{} frames wait", theirs.rx.len());
+    for _ in 0..sent {
+        assert_eq!(soon(theirs.rx.recv()).await.unwrap(), frame);
+    }
+}
+
+#[tokio::test]
 async fn what_was_queued_leaves_before_a_dropped_duplex_closes() {
     let mut port = Port::open().await;
     let (ours, mut theirs) = port.dial(Channel::Service).await;
