@@ -1,8 +1,8 @@
 //! HTTP/1.1 as the load generator needs it: requests into a buffer, answers out of one. Touches no socket.
 //!
 //! Why not hyper's client: the generator shares its cores with the server that it measures, and a request that is
-//! formatted into a reused buffer and an answer that is read in place cost about a third of what hyper's connection
-//! task, header map and body channel do (measured: docs/performance.md).
+//! formatted into a reused buffer and an answer that is read in place cost half the user time of hyper's connection
+//! task, header map and body channel (measured: docs/performance.md).
 //!
 //! ```text
 //!  Head ──content-length──► Fixed ──────────────────────────► Done
