@@ -22,6 +22,7 @@ pub mod form;
 pub mod forward;
 pub mod founding;
 pub mod join;
+pub mod leave;
 pub mod ledger;
 pub mod message;
 pub mod pool;

@@ -69,6 +69,9 @@ pub enum Error {
         /// The last failure.
         last: Box<Error>,
     },
+    /// This node is still in its cluster.
+    #[error("cannot leave the cluster: {0}")]
+    NotLeft(String),
     /// No cluster was formed or joined in time.
     #[error("no cluster within {seconds} s: {heard} of {expect} nodes announced themselves")]
     NotFormed {

@@ -5,7 +5,7 @@
 //!         ◄──Reply───
 //! ```
 //!
-//! One request at a time on each connection; an idle one is dropped after half a minute. An answer streams, and the
+//! One request at a time on each connection; an idle one is dropped after half a minute, unless told otherwise. An answer streams, and the
 //! stream is held back by the one who reads it.
 
 use std::net::SocketAddr;
@@ -54,6 +54,7 @@ pub struct Service {
     founding: Arc<Founding>,
     client: Client,
     identity: Identity,
+    idle_time_max: Duration,
 }
 
 impl Service {
@@ -71,12 +72,19 @@ impl Service {
             founding,
             client,
             identity,
+            idle_time_max: IDLE_TIME_MAX,
         }
+    }
+
+    /// The same, with another patience for idle connections.
+    pub fn with_idle_time_max(mut self, idle_time_max: Duration) -> Self {
+        self.idle_time_max = idle_time_max;
+        self
     }
 
     /// Serves one connection; returns when it breaks or has been idle for too long.
     pub async fn serve(&self, mut duplex: Duplex, from: SocketAddr) {
-        while let Ok(Some(frame)) = tokio::time::timeout(IDLE_TIME_MAX, duplex.rx.recv()).await {
+        while let Ok(Some(frame)) = tokio::time::timeout(self.idle_time_max, duplex.rx.recv()).await {
             let request = match Request::decode(frame) {
                 Ok(request) if request.version > 0 => request,
                 Ok(_) | Err(_) => {

@@ -190,6 +190,7 @@ struct Node {
     ledger: Arc<Fake>,
     script: Arc<Script>,
     founding: Arc<Founding>,
+    service: Service,
     client: Client,
     forwarder: Arc<Forwarder>,
     address: String,
@@ -233,9 +234,10 @@ impl Node {
             client.clone(),
             identity,
         );
+        let served = service.clone();
         let serving = tokio::spawn(listener.serve(move |channel, duplex, from| {
             assert_eq!(channel, Channel::Service);
-            let service = service.clone();
+            let service = served.clone();
             tokio::spawn(async move { service.serve(duplex, from).await });
         }));
         let forwarder = Forwarder::new(ledger.clone(), script.clone(), client.clone(), 77);
@@ -244,6 +246,7 @@ impl Node {
             ledger,
             script,
             founding,
+            service,
             client,
             address,
             serving,

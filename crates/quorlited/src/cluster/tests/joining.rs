@@ -1,19 +1,22 @@
 //! Joining: redirects, attempts, and who may not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use store::member::{NodeId, Peer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::{Node, peer, soon};
+use super::{Node, Turn, peer, soon};
 use crate::cluster::Error;
 use crate::cluster::form::{Formation, Plan};
 use crate::cluster::join::{self, Attempts};
+use crate::cluster::leave;
 use crate::cluster::message::{Ask, Join, Request, Tell};
 use crate::cluster::pool::Pool;
 use crate::cluster::probe;
-use crate::net::TcpTransport;
+use crate::forwarded::Operation;
+use crate::net::{self, TcpTransport};
 
 fn attempts(targets: &[&Node]) -> Attempts {
     Attempts {
@@ -295,4 +298,54 @@ async fn a_read_replica_joins_as_one() {
     leader
         .ledger
         .told(|told| assert_eq!(told.added, [(replica.peer().clone(), false)]));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_dropped() {
+    let node = Node::start(1, "n1").await;
+    let net = Arc::new(net::Counters::default());
+    let listener = net::Listener::bind("127.0.0.1:0", net).await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let service = node.service.clone().with_idle_time_max(Duration::from_millis(20));
+    tokio::spawn(listener.serve(move |_, duplex, from| {
+        let service = service.clone();
+        tokio::spawn(async move { service.serve(duplex, from).await });
+    }));
+    let mut connection = Pool::new(TcpTransport::new(super::DEADLINE))
+        .take(&address)
+        .await
+        .unwrap();
+    assert!(soon(connection.receive()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_node_describes_itself_without_a_connection() {
+    let node = Node::start(1, "n1").await;
+    let asked = node.service.describe_peer(&node.address, super::DEADLINE).await;
+    assert_eq!(asked.unwrap().api_url, "http://api-of-n1");
+    assert_eq!(node.counter("num_get_node_api_req_local"), 1);
+    assert_eq!(node.counter("num_get_node_api_req"), 0);
+}
+
+#[tokio::test]
+async fn a_leaving_node_is_removed_by_its_leader() {
+    let (leader, follower) = (Node::start(1, "n1").await, Node::start(2, "n2").await);
+    leader.ledger.lead();
+    follower.ledger.follow(Some(leader.peer()));
+    follower.ledger.has_member(follower.peer().clone());
+    leader.script.turn(Turn::Chunks(Vec::new()));
+    let removed = async {
+        while leader.script.seen().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        follower.ledger.told(|told| told.members.clear());
+    };
+    let leaving = leave::leave(&*follower.ledger, &follower.forwarder, None);
+    let (left, ()) = soon(async { tokio::join!(leaving, removed) }).await;
+    left.unwrap();
+    let Some(Operation::Remove(remove)) = leader.script.seen()[0].operation.clone() else {
+        panic!("a removal");
+    };
+    assert_eq!(remove.name, "n2");
+    assert_eq!(leader.counter("num_remove_node_req"), 1);
 }
