@@ -7,6 +7,7 @@ pub mod config;
 pub mod duration;
 pub mod flags;
 pub mod forwarded;
+pub mod http;
 pub mod net;
 
 /// This release, as it is told to clients and operators.

@@ -1,0 +1,6 @@
+//! Door: the HTTP API.
+
+pub mod json;
+pub mod number;
+pub mod results;
+pub mod timestamp;
