@@ -21,134 +21,137 @@ fn refused(text: &str) -> String {
     }
 }
 
+/// Words, and a part of why they are refused.
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "-raft-reap-node-timeout=0h d",
+        "-raft-reap-node-timeout must be greater than 0",
+    ),
+    (
+        "-raft-reap-read-only-node-timeout=-1s d",
+        "-raft-reap-read-only-node-timeout must be greater than 0",
+    ),
+    ("-fk", "data directory path is required"),
+    (
+        "-extensions-path /nowhere/at/all d",
+        "extension path /nowhere/at/all does not exist",
+    ),
+    ("-http-cert c d", "-http-cert and -http-key must be given together"),
+    ("-http-key c d", "-http-cert and -http-key must be given together"),
+    ("-node-cert c d", "-node-cert and -node-key must be given together"),
+    (
+        "-http-verify-common-name n d",
+        "-http-verify-common-name needs -http-verify-client",
+    ),
+    (
+        "-node-verify-common-name n d",
+        "-node-verify-common-name needs -node-verify-client",
+    ),
+    ("-http-addr h:1 -raft-addr h:1 d", "must differ"),
+    (
+        "-http-addr http://h:1 d",
+        "-http-addr must be host:port without a scheme",
+    ),
+    (
+        "-http-adv-addr https://h:1 d",
+        "-http-adv-addr must be host:port without a scheme",
+    ),
+    ("-http-addr h d", "-http-addr must be host:port, not h"),
+    ("-http-adv-addr h d", "-http-adv-addr must be host:port, not h"),
+    ("-raft-addr h d", "-raft-addr must be host:port, not h"),
+    ("-raft-adv-addr ::1 d", "-raft-adv-addr must be host:port, not ::1"),
+    ("-raft-addr h:p d", "-raft-addr must have a port number"),
+    ("-raft-adv-addr h:99999 d", "-raft-adv-addr must have a port number"),
+    ("-http-addr 0.0.0.0:4001 d", "set -http-adv-addr"),
+    ("-http-addr [::]:4001 d", "set -http-adv-addr"),
+    ("-raft-addr 0.0.0.0:4002 d", "set -raft-adv-addr"),
+    (
+        "-http-adv-addr h:1 -raft-adv-addr h:1 d",
+        "advertised HTTP and Raft addresses must differ",
+    ),
+    (
+        "-bootstrap-expect 3 -raft-non-voter d",
+        "-bootstrap-expect cannot be used with -raft-non-voter",
+    ),
+    ("-join h d", "-join entry \"h\" must be host:port"),
+    ("-join a:1, d", "-join entry \"\" must be host:port"),
+    ("-join localhost:4002 d", "a node cannot join itself"),
+    ("-raft-adv-addr me:1 -join me:1 d", "a node cannot join itself"),
+    ("-join a:1 -auto-restore f d", "-join cannot be used with -auto-restore"),
+    ("-join a:1 -disco-mode dns d", "-join cannot be used with -disco-mode"),
+    (
+        "-cdc-config stdout -raft-non-voter -join a:1 d",
+        "-cdc-config cannot be used with -raft-non-voter",
+    ),
+    ("-otlp-cert c d", "-otlp-cert and -otlp-key must be given together"),
+    ("-otlp-insecure d", "OTLP TLS flags need -otlp-endpoint"),
+    ("-otlp-no-verify d", "OTLP TLS flags need -otlp-endpoint"),
+    ("-otlp-ca-cert c d", "OTLP TLS flags need -otlp-endpoint"),
+    ("-otlp-cert c -otlp-key k d", "OTLP TLS flags need -otlp-endpoint"),
+    (
+        "-otlp-endpoint http://h:1 d",
+        "-otlp-endpoint must be host:port without a scheme",
+    ),
+    ("-otlp-endpoint h d", "-otlp-endpoint must be host:port"),
+    (
+        "-otlp-endpoint h:1 -otlp-interval 0 d",
+        "-otlp-interval must be greater than 0",
+    ),
+    (
+        "-otlp-endpoint h:1 -otlp-insecure -otlp-no-verify d",
+        "-otlp-insecure cannot be used with other",
+    ),
+    (
+        "-disco-mode consul-kv -bootstrap-expect 3 d",
+        "-bootstrap-expect cannot be used with -disco-mode consul-kv",
+    ),
+    (
+        "-disco-mode etcd-kv -bootstrap-expect 3 d",
+        "-bootstrap-expect cannot be used with -disco-mode etcd-kv",
+    ),
+    ("-disco-mode dns d", "-disco-mode dns needs -bootstrap-expect"),
+    ("-disco-mode dns-srv d", "-disco-mode dns-srv needs -bootstrap-expect"),
+    ("-disco-mode mdns d", "-disco-mode must be"),
+    (
+        "-raft-heartbeat-timeout 4ms d",
+        "-raft-heartbeat-timeout must be at least 5ms",
+    ),
+    (
+        "-raft-election-timeout 4ms d",
+        "-raft-election-timeout must be at least 5ms",
+    ),
+    (
+        "-raft-leader-lease-timeout 4ms d",
+        "-raft-leader-lease-timeout must be at least 5ms",
+    ),
+    (
+        "-raft-commit-timeout 10us d",
+        "-raft-commit-timeout must be at least 1ms",
+    ),
+    ("-raft-snap-int 4ms d", "-raft-snap-int must be at least 5ms"),
+    (
+        "-raft-heartbeat-timeout -1s d",
+        "-raft-heartbeat-timeout must be at least 5ms",
+    ),
+    (
+        "-raft-heartbeat-timeout 1s -raft-leader-lease-timeout 2s d",
+        "-raft-leader-lease-timeout (2s) must be at most",
+    ),
+    (
+        "-raft-heartbeat-timeout 2s -raft-election-timeout 1s d",
+        "-raft-election-timeout (1s) must be at least",
+    ),
+    (
+        "-raft-commit-timeout 10s d",
+        "-raft-commit-timeout (10s) must be at most half",
+    ),
+    ("-raft-apply-timeout 0 d", "-raft-apply-timeout must be greater than 0"),
+    ("-db-max-ro-conns -1 d", "-db-max-ro-conns must not be negative"),
+];
+
 #[test]
 fn each_rule_refuses() {
-    for (text, part) in [
-        (
-            "-raft-reap-node-timeout=0h d",
-            "-raft-reap-node-timeout must be greater than 0",
-        ),
-        (
-            "-raft-reap-read-only-node-timeout=-1s d",
-            "-raft-reap-read-only-node-timeout must be greater than 0",
-        ),
-        ("-fk", "data directory path is required"),
-        (
-            "-extensions-path /nowhere/at/all d",
-            "extension path /nowhere/at/all does not exist",
-        ),
-        ("-http-cert c d", "-http-cert and -http-key must be given together"),
-        ("-http-key c d", "-http-cert and -http-key must be given together"),
-        ("-node-cert c d", "-node-cert and -node-key must be given together"),
-        (
-            "-http-verify-common-name n d",
-            "-http-verify-common-name needs -http-verify-client",
-        ),
-        (
-            "-node-verify-common-name n d",
-            "-node-verify-common-name needs -node-verify-client",
-        ),
-        ("-http-addr h:1 -raft-addr h:1 d", "must differ"),
-        (
-            "-http-addr http://h:1 d",
-            "-http-addr must be host:port without a scheme",
-        ),
-        (
-            "-http-adv-addr https://h:1 d",
-            "-http-adv-addr must be host:port without a scheme",
-        ),
-        ("-http-addr h d", "-http-addr must be host:port, not h"),
-        ("-http-adv-addr h d", "-http-adv-addr must be host:port, not h"),
-        ("-raft-addr h d", "-raft-addr must be host:port, not h"),
-        ("-raft-adv-addr ::1 d", "-raft-adv-addr must be host:port, not ::1"),
-        ("-raft-addr h:p d", "-raft-addr must have a port number"),
-        ("-raft-adv-addr h:99999 d", "-raft-adv-addr must have a port number"),
-        ("-http-addr 0.0.0.0:4001 d", "set -http-adv-addr"),
-        ("-http-addr [::]:4001 d", "set -http-adv-addr"),
-        ("-raft-addr 0.0.0.0:4002 d", "set -raft-adv-addr"),
-        (
-            "-http-adv-addr h:1 -raft-adv-addr h:1 d",
-            "advertised HTTP and Raft addresses must differ",
-        ),
-        (
-            "-bootstrap-expect 3 -raft-non-voter d",
-            "-bootstrap-expect cannot be used with -raft-non-voter",
-        ),
-        ("-join h d", "-join entry \"h\" must be host:port"),
-        ("-join a:1, d", "-join entry \"\" must be host:port"),
-        ("-join localhost:4002 d", "a node cannot join itself"),
-        ("-raft-adv-addr me:1 -join me:1 d", "a node cannot join itself"),
-        ("-join a:1 -auto-restore f d", "-join cannot be used with -auto-restore"),
-        ("-join a:1 -disco-mode dns d", "-join cannot be used with -disco-mode"),
-        (
-            "-cdc-config stdout -raft-non-voter -join a:1 d",
-            "-cdc-config cannot be used with -raft-non-voter",
-        ),
-        ("-otlp-cert c d", "-otlp-cert and -otlp-key must be given together"),
-        ("-otlp-insecure d", "OTLP TLS flags need -otlp-endpoint"),
-        ("-otlp-no-verify d", "OTLP TLS flags need -otlp-endpoint"),
-        ("-otlp-ca-cert c d", "OTLP TLS flags need -otlp-endpoint"),
-        ("-otlp-cert c -otlp-key k d", "OTLP TLS flags need -otlp-endpoint"),
-        (
-            "-otlp-endpoint http://h:1 d",
-            "-otlp-endpoint must be host:port without a scheme",
-        ),
-        ("-otlp-endpoint h d", "-otlp-endpoint must be host:port"),
-        (
-            "-otlp-endpoint h:1 -otlp-interval 0 d",
-            "-otlp-interval must be greater than 0",
-        ),
-        (
-            "-otlp-endpoint h:1 -otlp-insecure -otlp-no-verify d",
-            "-otlp-insecure cannot be used with other",
-        ),
-        (
-            "-disco-mode consul-kv -bootstrap-expect 3 d",
-            "-bootstrap-expect cannot be used with -disco-mode consul-kv",
-        ),
-        (
-            "-disco-mode etcd-kv -bootstrap-expect 3 d",
-            "-bootstrap-expect cannot be used with -disco-mode etcd-kv",
-        ),
-        ("-disco-mode dns d", "-disco-mode dns needs -bootstrap-expect"),
-        ("-disco-mode dns-srv d", "-disco-mode dns-srv needs -bootstrap-expect"),
-        ("-disco-mode mdns d", "-disco-mode must be"),
-        (
-            "-raft-heartbeat-timeout 4ms d",
-            "-raft-heartbeat-timeout must be at least 5ms",
-        ),
-        (
-            "-raft-election-timeout 4ms d",
-            "-raft-election-timeout must be at least 5ms",
-        ),
-        (
-            "-raft-leader-lease-timeout 4ms d",
-            "-raft-leader-lease-timeout must be at least 5ms",
-        ),
-        (
-            "-raft-commit-timeout 10us d",
-            "-raft-commit-timeout must be at least 1ms",
-        ),
-        ("-raft-snap-int 4ms d", "-raft-snap-int must be at least 5ms"),
-        (
-            "-raft-heartbeat-timeout -1s d",
-            "-raft-heartbeat-timeout must be at least 5ms",
-        ),
-        (
-            "-raft-heartbeat-timeout 1s -raft-leader-lease-timeout 2s d",
-            "-raft-leader-lease-timeout (2s) must be at most",
-        ),
-        (
-            "-raft-heartbeat-timeout 2s -raft-election-timeout 1s d",
-            "-raft-election-timeout (1s) must be at least",
-        ),
-        (
-            "-raft-commit-timeout 10s d",
-            "-raft-commit-timeout (10s) must be at most half",
-        ),
-        ("-raft-apply-timeout 0 d", "-raft-apply-timeout must be greater than 0"),
-        ("-db-max-ro-conns -1 d", "-db-max-ro-conns must not be negative"),
-    ] {
+    for (text, part) in REFUSED {
         let text = refused(text);
         assert!(
             text.starts_with("fatal: ") && text.contains(part),
