@@ -28,7 +28,7 @@ mod work;
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -74,6 +74,7 @@ pub fn main(words: &[String]) -> anyhow::Result<ExitCode> {
 
 struct Outcome {
     recorder: Recorder,
+    started: SystemTime,
     acknowledged: u64,
     drain: Option<Duration>,
     verified: Option<tables::Verified>,
@@ -84,6 +85,7 @@ impl Outcome {
         Report {
             options,
             recorder: &self.recorder,
+            started: self.started,
             acknowledged: self.acknowledged,
             drain: self.drain,
             verified: self.verified,
@@ -99,6 +101,7 @@ async fn drive(options: &Options) -> Result<Outcome, Error> {
     };
     let connections = warm(options).await?;
     let work = Work::new(options, first_key);
+    let started = SystemTime::now();
     let (work, recorder) = run::run(run::Plan::new(options), work, connections, run::feed_from_thread).await;
     let drain = match options.kind {
         Kind::Queued if options.setup => Some(drain(options).await?),
@@ -111,6 +114,7 @@ async fn drive(options: &Options) -> Result<Outcome, Error> {
     let acknowledged = work.acknowledged().iter().map(|(first, last)| last - first + 1).sum();
     Ok(Outcome {
         recorder,
+        started,
         acknowledged,
         drain,
         verified,

@@ -238,6 +238,7 @@ impl Options {
             }
         };
         refuse(self.clients == 0, "--clients: at least one")?;
+        refuse(self.extent == Extent::Requests(0), "--requests: at least one")?;
         refuse(self.batch == 0, "--batch: at least one row")?;
         refuse(self.rows == 0 || self.keys == 0, "--rows and --keys: at least one row")?;
         refuse(self.read_percent > 100, "--reads: a share of a hundred")?;

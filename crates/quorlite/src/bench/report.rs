@@ -1,7 +1,7 @@
 //! What a run came to, as a table for people and as JSON for programs.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -18,6 +18,8 @@ pub struct Report<'a> {
     pub options: &'a Options,
     /// What happened.
     pub recorder: &'a Recorder,
+    /// When the run began, so that its times can be laid beside those of other programs.
+    pub started: SystemTime,
     /// Rows acknowledged in all, warm-up included.
     pub acknowledged: u64,
     /// How long the queue took to empty after the last queued write.
@@ -103,6 +105,7 @@ impl Report<'_> {
             "clients": options.clients,
             "rate": options.rate,
             "good": self.is_good(),
+            "started_unix_ms": self.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1e3,
             "seconds": elapsed.as_secs_f64(),
             "requests": recorder.requests,
             "requests_per_s": per_s(recorder.requests, elapsed),

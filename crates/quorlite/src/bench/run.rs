@@ -62,7 +62,11 @@ impl Plan {
             Extent::For(duration) => slots_in(self.warmup + duration),
             Extent::Requests(count) => slots_in(self.warmup) + count,
         };
-        Some(Schedule { per_s, slots })
+        // One at least: clients wait for a slot, and the last slot ends the run.
+        Some(Schedule {
+            per_s,
+            slots: slots.max(1),
+        })
     }
 
     fn end(&self) -> Option<Duration> {

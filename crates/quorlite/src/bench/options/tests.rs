@@ -59,6 +59,7 @@ fn impossible_lines_are_refused_with_a_reason() {
         ("write -d 5x", "--duration: \"5x\" is not a duration"),
         ("write -n 5 -d 5s", "exclude each other"),
         ("write -r 0", "--rate"),
+        ("write -n 0", "--requests"),
         ("write -a localhost", "--addresses"),
         ("read -l sure", "--level"),
         ("read --verify", "--verify: this work writes nothing"),

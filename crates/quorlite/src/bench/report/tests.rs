@@ -37,6 +37,7 @@ fn the_table_shows_rate_percentiles_and_gap() {
     let text = Report {
         options: &options,
         recorder: &recorder,
+        started: SystemTime::UNIX_EPOCH,
         acknowledged: 100,
         drain: None,
         verified: None,
@@ -68,6 +69,7 @@ fn the_json_holds_the_same() {
     let json = Report {
         options: &options,
         recorder: &recorder,
+        started: SystemTime::UNIX_EPOCH,
         acknowledged: 100,
         drain: Some(ms(500)),
         verified,
@@ -92,6 +94,7 @@ fn a_run_is_a_result_only_if_nothing_was_wrong() {
         Report {
             options: &options(line),
             recorder,
+            started: SystemTime::UNIX_EPOCH,
             acknowledged: 100,
             drain: None,
             verified,

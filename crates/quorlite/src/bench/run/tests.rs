@@ -137,6 +137,12 @@ async fn the_first_failure_ends_a_run_unless_it_is_to_keep_going() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_open_loop_slower_than_its_time_sends_one_request_and_ends() {
+    let (_, recorder) = run_line("write -r 0.1 -d 2s -w 0", vec![Scripted::new(&[], acknowledge)]).await;
+    assert_eq!(recorder.latencies.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_open_loop_ends_at_the_first_failure_too() {
     let exchanges = (0..3).map(|_| Scripted::new(&[], refuse)).collect();
     let (_, recorder) = run_line("write -r 100 -d 5s", exchanges).await;
