@@ -51,6 +51,15 @@ pub enum Error {
     /// Every reader is on loan, and none came back in time.
     #[error("no read connection became free in time")]
     Busy,
+    /// A snapshot was held for as long as one may be (D10).
+    #[error("a snapshot was held for more than {age_max:?}")]
+    Expired {
+        /// The bound.
+        age_max: std::time::Duration,
+    },
+    /// A database that was sent is not the one that arrived (D7).
+    #[error("received database: {0}")]
+    Transfer(String),
     /// The operation was interrupted: its client went away, or the node stops.
     #[error("interrupted")]
     Interrupted,

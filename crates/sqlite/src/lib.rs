@@ -9,21 +9,28 @@
 
 pub mod bind;
 mod classify;
+mod content;
 pub mod error;
 mod ffi;
 mod guard;
 mod home;
+pub mod meta;
 pub mod open;
+mod pages;
+mod pin;
 mod reader;
 mod readers;
 mod watch;
 
 pub use classify::Class;
+pub use content::{Content, ContentHash, content_hash};
 pub use error::Error;
 pub use ffi::statement::{Execution, Session, Statement, StatementError, Step};
 pub use guard::Refusal;
 pub use home::{Building, Generation, Home};
 pub use open::{Limits, Options};
+pub use pages::{Digest, Incoming, Journal, PinnedDatabase, Sent};
+pub use pin::PinBounds;
 pub use reader::{QueryOptions, Reader};
 pub use readers::{Lease, Readers, ReadersOptions};
 pub use watch::{Cancel, Clock};

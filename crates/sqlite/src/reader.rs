@@ -206,7 +206,7 @@ impl Reader {
             Err(Halt::Statement(error)) => {
                 let message = self.text(&error)?;
                 let flow = sink.end(End::Failed(message), elapsed);
-                node_failure(error).map_or(Ok(flow), Err)
+                node_failure(&error).map_or(Ok(flow), Err)
             }
         }
     }
@@ -372,7 +372,7 @@ fn broken(flow: ControlFlow<()>) -> Result<(), Halt> {
 }
 
 /// A failure of disk or memory, which no statement can cause. (A virtual table's "corrupt" can be: a wrong command.)
-fn node_failure(error: StatementError) -> Option<Error> {
+pub(crate) fn node_failure(error: &StatementError) -> Option<Error> {
     let is_node = match error.primary() {
         ffi::SQLITE_CORRUPT => error.code != ffi::SQLITE_CORRUPT_VTAB,
         ffi::SQLITE_IOERR | ffi::SQLITE_NOMEM | ffi::SQLITE_NOTADB => true,
@@ -380,7 +380,7 @@ fn node_failure(error: StatementError) -> Option<Error> {
     };
     is_node.then(|| Error::Node {
         what: "read the database".to_owned(),
-        message: error.message,
+        message: error.message.clone(),
     })
 }
 

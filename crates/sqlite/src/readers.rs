@@ -17,9 +17,11 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::content::Content;
 use crate::error::Error;
 use crate::home::Generation;
 use crate::open::{self, Options};
+use crate::pin::PinBounds;
 use crate::reader::Reader;
 use crate::watch::Clock;
 
@@ -122,6 +124,15 @@ impl Readers {
     /// The generation that is read now.
     pub fn generation(&self) -> Generation {
         self.current().generation.clone()
+    }
+
+    /// Pins the current content, to be hashed, on a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// What opening and reading report.
+    pub fn pin_content(&self, bounds: PinBounds) -> Result<Content, Error> {
+        Content::pin(&self.generation(), &self.database, Arc::clone(&self.clock), bounds)
     }
 
     /// Connections open on the current generation.

@@ -1,0 +1,211 @@
+//! Our own tables inside the replicated database: what makes a database file the state at an index (D2).
+//!
+//! `sqlite_quorlite` holds one row, written in the transaction of every batch; `sqlite_quorlite_keys` the client keys
+//! with their replies; `sqlite_quorlite_windows` the windows of forwarding nodes. The name, reserved by SQLite, keeps
+//! users from dropping, altering, indexing or triggering them, and keeps them out of `.tables` and `.dump`. They are no
+//! part of the content that replicas compare.
+
+use bytes::Bytes;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::error::Error;
+
+/// The version of the tables below that this release writes.
+const FORMAT: i64 = 1;
+/// What the names of our tables begin with.
+const PREFIX: &str = "sqlite_quorlite";
+
+const CREATE: &str = "
+CREATE TABLE sqlite_quorlite(
+  id INTEGER PRIMARY KEY, format INTEGER NOT NULL, term INTEGER, idx INTEGER, effect INTEGER NOT NULL,
+  clock_us INTEGER NOT NULL, last_rowid INTEGER NOT NULL, changes INTEGER NOT NULL, total_changes INTEGER NOT NULL,
+  membership_term INTEGER, membership_idx INTEGER, membership BLOB NOT NULL, settings BLOB NOT NULL, skips BLOB NOT NULL
+);
+CREATE TABLE sqlite_quorlite_keys(
+  idx INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, body INTEGER NOT NULL, reply BLOB
+);
+CREATE TABLE sqlite_quorlite_windows(
+  incarnation INTEGER NOT NULL, boot INTEGER NOT NULL, used INTEGER NOT NULL, highest INTEGER NOT NULL,
+  bits BLOB NOT NULL, PRIMARY KEY(incarnation, boot)
+) WITHOUT ROWID;
+";
+const READ: &str = "SELECT format, term, idx, effect, clock_us, last_rowid, changes, total_changes, membership_term, \
+                    membership_idx, membership, settings, skips FROM sqlite_quorlite WHERE id=1";
+const WRITE: &str = "REPLACE INTO sqlite_quorlite(id, format, term, idx, effect, clock_us, last_rowid, changes, \
+                     total_changes, membership_term, membership_idx, membership, settings, skips) \
+                     VALUES(1,?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)";
+
+/// A place in the replicated log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Position {
+    /// The term of the leader that wrote the entry.
+    pub term: u64,
+    /// The entry's index.
+    pub index: u64,
+}
+
+/// The row of `sqlite_quorlite`: what a replica knows besides its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The last entry that was applied; `None` before the first.
+    pub applied: Option<Position>,
+    /// Rolling hash over the effects of all entries applied.
+    pub effect: u64,
+    /// Microseconds since 1970 UTC of the latest entry; it never runs backwards.
+    pub clock_us: i64,
+    /// `last_insert_rowid()` after the last write.
+    pub last_rowid: i64,
+    /// `changes()` after the last write.
+    pub changes: i64,
+    /// `total_changes()` after the last write, counted from the first entry.
+    pub total_changes: i64,
+    /// Where the membership stands in the log; `None` before the first.
+    pub membership_at: Option<Position>,
+    /// The membership, in consensus' own encoding.
+    pub membership: Bytes,
+    /// The cluster's settings, encoded; empty before they are fixed.
+    pub settings: Bytes,
+    /// Log indexes still to come that are to be passed over.
+    pub skips: Vec<u64>,
+}
+
+/// Whether `table` is one of ours.
+pub fn is_own_table(table: &str) -> bool {
+    table
+        .get(..PREFIX.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(PREFIX))
+}
+
+/// What is found where our tables should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// An empty database.
+    Nothing,
+    /// Tables, but none of ours.
+    Foreign,
+    /// Our tables, with this row.
+    Ours(State),
+    /// Our tables as written by a newer release.
+    Newer(i64),
+}
+
+/// Looks for our tables.
+///
+/// # Errors
+///
+/// [`Error::Sqlite`] when the file is no database or cannot be read.
+pub fn find(connection: &Connection) -> Result<Found, Error> {
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let ours = count("SELECT count(*) FROM sqlite_schema WHERE name='sqlite_quorlite'")
+        .map_err(Error::sqlite("read the schema"))?;
+    if ours == 0 {
+        let others = count("SELECT count(*) FROM sqlite_schema").map_err(Error::sqlite("read the schema"))?;
+        return Ok(if others == 0 { Found::Nothing } else { Found::Foreign });
+    }
+    let format = connection
+        .query_row("SELECT format FROM sqlite_quorlite WHERE id=1", [], |row| {
+            row.get::<_, i64>(0)
+        })
+        .optional()
+        .map_err(Error::sqlite("read the format of sqlite_quorlite"))?;
+    match format {
+        Some(FORMAT) => read(connection).map(Found::Ours),
+        Some(newer) if newer > FORMAT => Ok(Found::Newer(newer)),
+        Some(_) | None => Ok(Found::Foreign),
+    }
+}
+
+/// Creates our tables with the row `state`; the caller holds no transaction, and no authorizer is set.
+///
+/// # Errors
+///
+/// [`Error::Sqlite`] when SQLite refuses.
+pub fn create(connection: &Connection, state: &State) -> Result<(), Error> {
+    let what = "create sqlite_quorlite";
+    let set = |on: bool| {
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, !on)
+            .and_then(|_| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, on))
+            .map(drop)
+            .map_err(Error::sqlite(what))
+    };
+    set(true)?;
+    let created = connection
+        .execute_batch(&format!("BEGIN IMMEDIATE;{CREATE}"))
+        .and_then(|()| connection.execute(WRITE, rusqlite::params_from_iter(row(state))))
+        .and_then(|_| connection.execute_batch("COMMIT"))
+        .map_err(Error::sqlite(what));
+    set(false)?;
+    created
+}
+
+/// Reads the row.
+///
+/// # Errors
+///
+/// [`Error::Sqlite`] when it is missing or has another shape.
+pub fn read(connection: &Connection) -> Result<State, Error> {
+    connection
+        .query_row(READ, [], |row| {
+            let position = |term: usize| -> rusqlite::Result<Option<Position>> {
+                let term_index = (row.get::<_, Option<i64>>(term)?, row.get::<_, Option<i64>>(term + 1)?);
+                Ok(match term_index {
+                    (Some(term), Some(index)) => Some(Position {
+                        term: term as u64,
+                        index: index as u64,
+                    }),
+                    (None, _) | (_, None) => None,
+                })
+            };
+            let skips: Vec<u8> = row.get(12)?;
+            Ok(State {
+                applied: position(1)?,
+                effect: row.get::<_, i64>(3)? as u64,
+                clock_us: row.get(4)?,
+                last_rowid: row.get(5)?,
+                changes: row.get(6)?,
+                total_changes: row.get(7)?,
+                membership_at: position(8)?,
+                membership: row.get::<_, Vec<u8>>(10)?.into(),
+                settings: row.get::<_, Vec<u8>>(11)?.into(),
+                skips: skips
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|chunk| u64::from_le_bytes(*chunk))
+                    .collect(),
+            })
+        })
+        .map_err(Error::sqlite("read sqlite_quorlite"))
+}
+
+fn skip_bytes(state: &State) -> Vec<u8> {
+    state.skips.iter().flat_map(|index| index.to_le_bytes()).collect()
+}
+
+/// The row as rusqlite binds it.
+fn row(state: &State) -> [rusqlite::types::Value; 13] {
+    use rusqlite::types::Value;
+    let position = |position: Option<Position>| match position {
+        None => [Value::Null, Value::Null],
+        Some(Position { term, index }) => [Value::Integer(term as i64), Value::Integer(index as i64)],
+    };
+    let [term, index] = position(state.applied);
+    let [membership_term, membership_index] = position(state.membership_at);
+    [
+        Value::Integer(FORMAT),
+        term,
+        index,
+        Value::Integer(state.effect as i64),
+        Value::Integer(state.clock_us),
+        Value::Integer(state.last_rowid),
+        Value::Integer(state.changes),
+        Value::Integer(state.total_changes),
+        membership_term,
+        membership_index,
+        Value::Blob(state.membership.to_vec()),
+        Value::Blob(state.settings.to_vec()),
+        Value::Blob(skip_bytes(state)),
+    ]
+}

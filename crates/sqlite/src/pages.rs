@@ -1,0 +1,404 @@
+//! A whole database as a stream of bytes, and back (design §4).
+//!
+//! Owns a snapshot and where the stream stands in it. Never copies a database into memory; never opens the file beside
+//! SQLite, which would drop its locks: pages come through `sqlite_dbpage`, out of the snapshot, WAL included.
+//!
+//! ```text
+//!  sender:    pin ──► page, page, page … ──► Digest        too slow a receiver?  spill: the rest goes to a file at disk
+//!               └─ released after the last one             speed, the snapshot is released, the stream goes on from there
+//!
+//!  receiver:  Incoming ──write──► db/8/db.sqlite ──finish(Digest)──► flushed, checked ──► Home::switch
+//! ```
+//!
+//! Invariants:
+//! * The bytes are one snapshot: the state at [`PinnedDatabase::position`], which was read in the same transaction.
+//! * What arrives is used only if its length and its XXH3 are the sender's, and SQLite's own check finds no fault (D7).
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use command::rows::CellRef;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::error::Error;
+use crate::ffi::statement::StatementError;
+use crate::home::{Building, Generation};
+use crate::meta::{self, Position, State};
+use crate::open::{self, Options};
+use crate::pin::{Pin, PinBounds};
+use crate::watch::Clock;
+
+/// Where a database's header says how it is written and read: 1 is a rollback journal, 2 is WAL.
+const VERSIONS_AT: usize = 18;
+
+const READ_PAGE: &str = "SELECT data FROM sqlite_dbpage WHERE pgno=?1";
+
+/// Bytes moved at a time when a snapshot is spilled.
+const SPILL_BYTES: usize = 1 << 20;
+
+/// The journal that the streamed file is to be opened with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Journal {
+    /// WAL: what a node runs on.
+    Wal,
+    /// A rollback journal: a backup that any tool opens, also from a read-only folder.
+    Rollback,
+}
+
+/// What a whole stream amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// Its length.
+    pub bytes: u64,
+    /// XXH3-64 of it.
+    pub hash: u64,
+}
+
+/// What a sender says of what it sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// [`PinnedDatabase::digest`].
+    pub digest: Digest,
+    /// [`PinnedDatabase::position`].
+    pub position: Option<Position>,
+}
+
+/// A database, pinned, and streamed from its first byte to its last.
+pub struct PinnedDatabase {
+    source: Source,
+    state: State,
+    page_size: usize,
+    page_count: u64,
+    /// Bytes given out.
+    offset: u64,
+    hasher: Xxh3,
+}
+
+enum Source {
+    /// The snapshot.
+    Pinned(Box<Pages>),
+    /// What was left of it, in a file without a name.
+    Spilled(File),
+    /// All of it was given out.
+    Drained,
+}
+
+/// The pages of a snapshot.
+struct Pages {
+    pin: Pin,
+    journal: Journal,
+    page_size: usize,
+    /// The page read last; 0 for none.
+    number: u64,
+    page: Vec<u8>,
+}
+
+/// A database that arrives.
+pub struct Incoming {
+    building: Building,
+    file: File,
+    bytes: u64,
+    hasher: Xxh3,
+}
+
+impl PinnedDatabase {
+    /// Pins the database as it is now.
+    ///
+    /// # Errors
+    ///
+    /// What opening and reading report.
+    pub fn pin(
+        generation: &Generation,
+        options: &Options,
+        clock: Clock,
+        bounds: PinBounds,
+        journal: Journal,
+    ) -> Result<Self, Error> {
+        let pin = Pin::take(generation, options, clock, bounds)?;
+        let number = |sql: &str| {
+            pin.connection()
+                .query_row(sql, [], |row| row.get::<_, i64>(0))
+                .map(|number| number as u64)
+                .map_err(Error::sqlite("measure a snapshot"))
+        };
+        let (page_size, page_count) = (number("PRAGMA page_size")?, number("PRAGMA page_count")?);
+        Ok(Self {
+            state: pin.state().clone(),
+            source: Source::Pinned(Box::new(Pages {
+                pin,
+                journal,
+                page_size: page_size as usize,
+                number: 0,
+                page: Vec::new(),
+            })),
+            page_size: page_size as usize,
+            page_count,
+            offset: 0,
+            hasher: Xxh3::new(),
+        })
+    }
+
+    /// The last entry applied in it.
+    pub fn position(&self) -> Option<Position> {
+        self.state.applied
+    }
+
+    /// Our row in it.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Bytes of one page.
+    pub fn page_size(&self) -> usize {
+        self.page_size
+    }
+
+    /// Pages of the database.
+    pub fn page_count(&self) -> u64 {
+        self.page_count
+    }
+
+    /// Length of the whole stream.
+    pub fn bytes(&self) -> u64 {
+        self.page_count * self.page_size as u64
+    }
+
+    /// Still holds its snapshot, which keeps the WAL from being reset.
+    pub fn is_pinned(&self) -> bool {
+        matches!(self.source, Source::Pinned(_))
+    }
+
+    /// Fills `buffer` with the next bytes of the stream and returns how many; 0 only at the end. Reads the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Expired`] and [`Error::Interrupted`]: nothing more will come. What reading reports.
+    pub fn read_chunk(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let filled = self.fill(buffer)?;
+        self.hasher.update(&buffer[..filled]);
+        if self.offset == self.bytes() {
+            self.source = Source::Drained;
+        }
+        Ok(filled)
+    }
+
+    /// What the whole stream amounts to; `None` until all of it was given out.
+    pub fn digest(&self) -> Option<Digest> {
+        let is_drained = self.offset == self.bytes();
+        is_drained.then(|| Digest {
+            bytes: self.offset,
+            hash: self.hasher.digest(),
+        })
+    }
+
+    /// Copies what is left of the stream into a file without a name in `folder`, at the speed of the disk, and releases
+    /// the snapshot. The stream goes on from there. Does nothing when it holds no snapshot any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_chunk`], and [`Error::Io`]: it then still holds its snapshot, and can be read on or spilled again.
+    pub fn spill(&mut self, folder: &Path) -> Result<(), Error> {
+        if !self.is_pinned() {
+            return Ok(());
+        }
+        let what = || format!("spill a snapshot to {}", folder.display());
+        let mut file = nameless_file(folder).map_err(Error::io(what()))?;
+        let resume_at = self.offset;
+        let copied = self.copy_rest(&mut file, &what());
+        self.offset = resume_at;
+        copied?;
+        file.rewind().map_err(Error::io(what()))?;
+        self.source = Source::Spilled(file);
+        Ok(())
+    }
+
+    fn copy_rest(&mut self, file: &mut File, what: &str) -> Result<(), Error> {
+        let mut buffer = vec![0; SPILL_BYTES];
+        loop {
+            let filled = self.fill(&mut buffer)?;
+            if filled == 0 {
+                return Ok(());
+            }
+            file.write_all(&buffer[..filled]).map_err(Error::io(what))?;
+        }
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let mut filled = 0;
+        while filled < buffer.len() && self.offset < self.bytes() {
+            let read = match &mut self.source {
+                Source::Pinned(pages) => pages.read(self.offset, &mut buffer[filled..])?,
+                Source::Spilled(file) => file
+                    .read(&mut buffer[filled..])
+                    .map_err(Error::io("read a spilled snapshot"))?,
+                Source::Drained => 0,
+            };
+            assert!(read > 0, "a snapshot does not end before its length");
+            self.offset += read as u64;
+            filled += read;
+        }
+        Ok(filled)
+    }
+}
+
+impl Pages {
+    /// Reads from `offset` to the end of its page, or as much of that as `buffer` takes.
+    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        let number = offset / self.page_size as u64 + 1;
+        if self.number != number {
+            self.load(number)?;
+        }
+        let rest = &self.page[(offset % self.page_size as u64) as usize..];
+        let taken = rest.len().min(buffer.len());
+        buffer[..taken].copy_from_slice(&rest[..taken]);
+        Ok(taken)
+    }
+
+    fn load(&mut self, number: u64) -> Result<(), Error> {
+        self.pin.check()?;
+        self.number = 0;
+        self.fetch(number).map_err(|error| self.pin.stopped(error))?;
+        if number == 1 {
+            let version = match self.journal {
+                Journal::Rollback => 1,
+                Journal::Wal => 2,
+            };
+            self.page[VERSIONS_AT..VERSIONS_AT + 2].fill(version);
+        }
+        self.number = number;
+        Ok(())
+    }
+
+    fn fetch(&mut self, number: u64) -> Result<(), StatementError> {
+        let missing = || StatementError::new(format!("page {number} is missing"));
+        let (statement, _) = self.pin.session().prepare(READ_PAGE)?;
+        let mut statement = statement.ok_or_else(missing)?;
+        let mut execution = statement.begin();
+        execution.bind(1, CellRef::Integer(number as i64))?;
+        execution.step()?;
+        let [CellRef::Blob(bytes)] = execution.row()? else {
+            return Err(missing());
+        };
+        if bytes.len() != self.page_size {
+            return Err(missing());
+        }
+        self.page.clear();
+        self.page.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl Incoming {
+    /// Begins to receive into `building`, which is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn new(building: Building) -> Result<Self, Error> {
+        let path = building.database();
+        let file = File::create_new(&path).map_err(Error::io(format!("create {}", path.display())))?;
+        Ok(Self {
+            building,
+            file,
+            bytes: 0,
+            hasher: Xxh3::new(),
+        })
+    }
+
+    /// Bytes received so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes the next bytes of the stream; blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: what was received is of no use any more.
+    pub fn write(&mut self, chunk: &[u8]) -> Result<(), Error> {
+        self.file
+            .write_all(chunk)
+            .map_err(Error::io("write a received database"))?;
+        self.hasher.update(chunk);
+        self.bytes += chunk.len() as u64;
+        Ok(())
+    }
+
+    /// Checks that what arrived is what was sent, and sound, and flushes it: it can then be switched to.
+    ///
+    /// Blocks for as long as it takes to read it all. On failure what arrived is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transfer`] when it is not; [`Error::Io`]; what opening it reports.
+    pub fn finish(self, sent: Sent, options: &Options) -> Result<Building, Error> {
+        let digest = Digest {
+            bytes: self.bytes,
+            hash: self.hasher.digest(),
+        };
+        if digest != sent.digest {
+            return Err(Error::Transfer(format!(
+                "{digest:?} arrived, {:?} was sent",
+                sent.digest
+            )));
+        }
+        self.file.sync_all().map_err(Error::io("flush a received database"))?;
+        drop(self.file);
+        let database = self.building.database();
+        check(&database, sent.position, options)?;
+        for suffix in ["-wal", "-shm"] {
+            remove_if_there(&beside(&database, suffix))?;
+        }
+        Ok(self.building)
+    }
+}
+
+/// SQLite's own check of the whole file, and whether it is the state that it claims to be.
+fn check(database: &Path, position: Option<Position>, options: &Options) -> Result<(), Error> {
+    let connection = open::open_reader(database, options)?;
+    let verdict: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(Error::sqlite("check a received database"))?;
+    if verdict != "ok" {
+        return Err(Error::Transfer(verdict));
+    }
+    let found = meta::read(&connection)?.applied;
+    if found != position {
+        return Err(Error::Transfer(format!("it holds {found:?}, {position:?} was sent")));
+    }
+    Ok(())
+}
+
+fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn remove_if_there(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(Error::io(format!("remove {}", path.display()))),
+    }
+}
+
+/// A file that goes when it is closed, also by a crash of the process.
+fn nameless_file(folder: &Path) -> io::Result<File> {
+    for number in 0_u64.. {
+        let path = folder.join(format!("spill-{number}"));
+        match File::options().read(true).write(true).create_new(true).open(&path) {
+            Ok(file) => {
+                fs::remove_file(&path)?;
+                return Ok(file);
+            }
+            // Another one's, between its creation and its removal; or left by a crash there.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+#[cfg(test)]
+mod tests;
