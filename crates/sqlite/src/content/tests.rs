@@ -226,6 +226,19 @@ fn the_content_of_a_pool_is_hashed_at_its_index() {
 }
 
 #[test]
+fn views_that_broke_and_modules_that_are_missing_do_not_stop_it() {
+    let bench = Bench::new(
+        "CREATE TABLE t(a); CREATE VIEW broken AS SELECT gone FROM t;
+         PRAGMA writable_schema=ON;
+         INSERT INTO sqlite_schema VALUES('table','z','z',0,'CREATE VIRTUAL TABLE z USING nosuch(x)');
+         PRAGMA writable_schema=OFF",
+    );
+    let before = bench.hash();
+    bench.run("INSERT INTO t VALUES(1)");
+    assert_ne!(bench.hash(), before);
+}
+
+#[test]
 fn hashing_tells_its_progress_and_can_be_cancelled() {
     let bench = Bench::new(
         "CREATE TABLE t(a);

@@ -178,6 +178,7 @@ impl Statement<'_> {
         let raw = self.raw_mut();
         // Normally already so. After an execution that was leaked, its values may be gone: forget them unread.
         raw.rest();
+        raw.is_at_rest = false;
         Execution {
             raw,
             values: PhantomData,
@@ -335,6 +336,8 @@ struct Raw {
     statement: NonNull<ffi::sqlite3_stmt>,
     /// Columns, and the number of automatic re-preparations at which they were read.
     columns: Option<(c_int, Arc<Columns>)>,
+    /// Reset, with nothing bound.
+    is_at_rest: bool,
     /// The cells of the current row: a buffer whose lifetime is only true while [`Raw::row`] lends it.
     cells: Vec<CellRef<'static>>,
 }
@@ -348,6 +351,7 @@ impl Raw {
         Self {
             statement,
             columns: None,
+            is_at_rest: true,
             cells: Vec::new(),
         }
     }
@@ -358,6 +362,10 @@ impl Raw {
 
     /// Resets, and forgets the bound values.
     fn rest(&mut self) {
+        if self.is_at_rest {
+            return;
+        }
+        self.is_at_rest = true;
         self.cells.clear();
         // SAFETY: the statement is alive. The code of `reset` repeats the failure of the last step, already reported.
         unsafe {

@@ -151,3 +151,14 @@ fn after_a_switch_new_leases_read_the_new_database_and_old_ones_finish() {
     assert!(!old_folder.exists());
     assert_eq!(readers.generation().number(), 2);
 }
+
+#[test]
+fn leases_move_between_threads_and_pools_are_shared() {
+    fn moves<T: Send>() {}
+    fn is_shared<T: Sync>() {}
+    moves::<super::Lease>();
+    moves::<Reader>();
+    moves::<crate::content::Content>();
+    moves::<crate::pages::PinnedDatabase>();
+    is_shared::<Readers>();
+}
