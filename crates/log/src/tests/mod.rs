@@ -1,6 +1,8 @@
 //! Tests of the log at its door: on a disk in memory, driven inline, and on a real one with threads.
 
 mod basics;
+mod crashes;
+mod damage;
 
 use std::sync::{Arc, Mutex};
 
