@@ -3,6 +3,7 @@
 mod basics;
 mod crashes;
 mod damage;
+mod format;
 mod threads;
 
 use std::sync::{Arc, Mutex};
