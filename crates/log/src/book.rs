@@ -145,10 +145,6 @@ impl Book {
         if let Err(error) = self.open() {
             return Err((error, done));
         }
-        assert!(
-            last >= self.accepted.committed,
-            "a truncation would remove a committed record"
-        );
         let last = last.max(self.accepted.purged);
         let beyond = last.map(|last| last.index) >= self.accepted.last.map(|last| last.index);
         if !beyond {
@@ -158,6 +154,10 @@ impl Book {
                     .map_or_else(|| "none".to_owned(), |held| held.to_string());
                 return Err((out_of_order(held, last), done));
             }
+            assert!(
+                last >= self.accepted.committed,
+                "a truncation would remove a committed record"
+            );
             self.accepted.last = last;
             let keep = |record: &Record| last.is_some_and(|last| record.position.index <= last.index);
             while self.waiting.back().is_some_and(|(_, record)| !keep(record)) {

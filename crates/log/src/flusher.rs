@@ -19,7 +19,7 @@
 use std::sync::{Arc, PoisonError};
 use std::thread;
 
-use tracing::{error, info};
+use tracing::debug;
 
 use crate::book::Item;
 use crate::codec::{self, Body, Head, SEGMENT_HEAD_BYTES};
@@ -32,7 +32,7 @@ use crate::{Error, Options, Position};
 /// Bytes that one flush may gather; a larger record goes alone. It bounds the buffer, what is written again after a
 /// crash, and how long the first in a batch waits for the last. Measured: a flush of 4 KiB takes 0.12 ms, of 128 KiB 0.17,
 /// of 512 KiB 0.33; from there on the time grows with the size, and nothing is gained.
-const BATCH_BYTES_MAX: u64 = 512 * 1024;
+pub(crate) const BATCH_BYTES_MAX: u64 = 512 * 1024;
 
 /// What [`Flusher::step`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,8 +158,12 @@ impl Flusher {
     /// # Panics
     ///
     /// If the operating system has no thread to give.
+    #[expect(clippy::expect_used, reason = "a process that cannot start its threads cannot run")]
     pub fn spawn(self) -> thread::JoinHandle<Result<(), Error>> {
-        thread::spawn(|| self.run())
+        let builder = thread::Builder::new().name("log-flusher".to_owned());
+        builder
+            .spawn(|| self.run())
+            .expect("the operating system has a thread for the log")
     }
 
     /// Bytes that the first waiting operation needs; `None`: nothing waits.
@@ -351,7 +355,6 @@ impl Flusher {
         };
         let mut book = self.shared.book();
         if !matches!(book.stop, Some(Error::Failed { .. })) {
-            error!(cause = %error, source = ?std::error::Error::source(&error), "log stopped");
             book.stop = Some(failed.clone());
         }
         drop(book);
@@ -393,6 +396,6 @@ impl Drop for Flusher {
         let stop = self.shared.book().stop.get_or_insert(Error::Closed).clone();
         self.dismiss(&stop);
         self.shared.shelf.close();
-        info!("log flusher ended");
+        debug!("log flusher ended");
     }
 }

@@ -13,7 +13,7 @@
 //! Invariants:
 //! * Nothing is written before everything was found sound.
 //! * What is returned is durable. The last batch is written again and flushed, since a flush that failed in an earlier life
-//!   may have left pages that the kernel believes to be clean.
+//!   may have left pages that the kernel believes to be clean (it forgets them: <https://lwn.net/Articles/752063/>).
 //! * Valid frames after the cut are destroyed, durably, before anything is written there: they can never come back.
 //! * Segments are only ever retired as a prefix; one that is missing in between is damage, unless all that it can have
 //!   held is purged.
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use crate::codec::{Body, FRAME_HEAD_BYTES, Head, SEGMENT_HEAD_BYTES};
-use crate::flusher::Active;
+use crate::flusher::{Active, BATCH_BYTES_MAX};
 use crate::index::{Index, Place};
 use crate::preparer::Spare;
 use crate::segment::{Name, Scanner, Segment, at};
@@ -121,6 +121,20 @@ fn tidy(disk: &dyn Disk, options: &Options, names: &[Name]) -> Result<Vec<Spare>
         disk.delete(&text).map_err(Error::io("delete", label))?;
     }
     Ok(spares)
+}
+
+/// Writes the bytes of `segment` from `from` to `to`, or its end, as they are, and flushes them and all others.
+fn rewrite(segment: &Segment, from: u64, to: u64) -> Result<(), Error> {
+    let mut scanner = Scanner::new(segment);
+    let mut offset = from;
+    while offset < to.min(segment.head.bytes) {
+        let left = to.min(segment.head.bytes) - offset;
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(REWRITE_BYTES);
+        let bytes = scanner.bytes(offset, count)?;
+        segment.file.write_at(bytes, offset).map_err(segment.failed("write"))?;
+        offset += count as u64;
+    }
+    segment.file.sync().map_err(segment.failed("flush"))
 }
 
 impl Replay {
@@ -225,35 +239,25 @@ impl Replay {
     }
 
     /// Makes durable what was read, and destroys what was cut.
+    ///
+    /// All that the last batch can have covered is written again, whether it holds frames or zeros: a flush that failed in
+    /// an earlier life, of the stream or of this very function, may have left pages that look clean and are not on the disk.
     fn settle(&self, leftovers: &Leftovers) -> Result<(), Error> {
         for (segment, offsets) in leftovers {
             warn!(file = segment.label, frames = offsets.len(), "torn tail cut");
             for offset in offsets {
-                segment
-                    .file
-                    .write_at(&[0; FRAME_HEAD_BYTES], *offset)
-                    .map_err(segment.failed("write"))?;
+                let zeros = segment.file.write_at(&[0; FRAME_HEAD_BYTES], *offset);
+                zeros.map_err(segment.failed("write"))?;
             }
-            segment.file.sync().map_err(segment.failed("flush"))?;
         }
-        let Some(Tail { active, batch }) = &self.tail else {
-            return Ok(());
-        };
-        let mut offset = SEGMENT_HEAD_BYTES + batch.saturating_sub(active.start);
-        let mut scanner = Scanner::new(&active.segment);
-        while offset < active.offset {
-            let count = usize::try_from(active.offset - offset)
-                .unwrap_or(usize::MAX)
-                .min(REWRITE_BYTES);
-            let bytes = scanner.bytes(offset, count)?;
-            active
-                .segment
-                .file
-                .write_at(bytes, offset)
-                .map_err(active.segment.failed("write"))?;
-            offset += count as u64;
+        if let Some(Tail { active, batch }) = &self.tail {
+            let from = SEGMENT_HEAD_BYTES + batch.saturating_sub(active.start);
+            rewrite(&active.segment, from, active.offset.max(from + BATCH_BYTES_MAX))?;
         }
-        active.segment.file.sync().map_err(active.segment.failed("flush"))
+        for blank in self.later_blanks() {
+            rewrite(blank, SEGMENT_HEAD_BYTES, SEGMENT_HEAD_BYTES + BATCH_BYTES_MAX)?;
+        }
+        Ok(())
     }
 
     fn conclude(self, spares: Vec<Spare>, generation: u64) -> Recovered {

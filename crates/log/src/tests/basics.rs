@@ -207,6 +207,18 @@ fn a_committed_record_is_never_truncated() {
 }
 
 #[test]
+fn a_truncation_that_removes_nothing_may_name_a_position_before_the_committed_one() {
+    let mut rig = Rig::new();
+    rig.fill(0, 5, 10);
+    rig.log.purge(at(4, 100), well());
+    rig.log.save_committed(Some(at(4, 100)));
+    rig.log.truncate_after(None, well());
+    rig.log.truncate_after(Some(at(1, 3)), well());
+    rig.run();
+    assert_eq!(rig.log.state().last, Some(at(4, 100)));
+}
+
+#[test]
 fn a_purge_beyond_the_tail_empties_the_log() {
     let mut rig = Rig::new();
     rig.fill(0, 5, 10);

@@ -239,7 +239,7 @@ fn foreign_files_are_left_alone_and_half_created_ones_removed() {
 }
 
 /// Loses power, keeping everything but the first sector that was not flushed.
-fn crash_without_the_first_sector(rig: Rig) -> Rig {
+fn crash_without_the_first_sector(rig: Rig) -> MemDisk {
     let Rig { disk, log, flusher } = rig;
     let mut calls = 0;
     disk.crash(&mut |below| {
@@ -248,44 +248,58 @@ fn crash_without_the_first_sector(rig: Rig) -> Rig {
         if calls == 2 { 0 } else { below - 1 }
     });
     drop((log, flusher));
-    Rig::on(disk).expect("a torn tail is cut")
+    disk
 }
 
-/// A batch of two large records, torn so that the second is whole and the first is not, must not come back when another
-/// record takes the exact place of the first.
-fn torn_batch_stays_cut(records_before: u64, switches: bool) {
+/// A disk after a batch of two large records was torn so that the second is whole and the first is not.
+fn torn_batch(records_before: u64, switches: bool) -> MemDisk {
     let mut rig = Rig::new();
     rig.fill(0, records_before, LENGTH);
     let segments = rig.log.state().segments;
     let next = records_before;
     rig.disk.fail_syncs_after(0);
-    rig.log
-        .append(vec![record(1, next, 1000), record(1, next + 1, 1000)], ignore())
-        .expect("appended");
+    let batch = vec![record(1, next, 1000), record(1, next + 1, 1000)];
+    rig.log.append(batch, ignore()).expect("appended");
     rig.run();
     assert_eq!(rig.log.state().segments > segments, switches);
+    crash_without_the_first_sector(rig)
+}
 
-    let mut rig = crash_without_the_first_sector(rig);
+/// The second record must not come back when another takes the exact place of the first.
+fn check_that_it_stays_cut(disk: MemDisk, next: u64) {
+    let mut rig = Rig::on(disk.clone()).expect("a torn tail is cut");
     assert_eq!(rig.indexes(), (0..next).collect::<Vec<u64>>());
     rig.log.append(vec![record(2, next, 1000)], well()).expect("appended");
     rig.run();
-    let rig = rig.restart().expect("opens");
-    assert_eq!(
-        rig.log.state().last,
-        Some(at(2, next)),
-        "the second record of the torn batch came back"
-    );
+    drop(rig);
+    // Nothing is pending but what a failed flush left.
+    disk.crash(&mut |_| 0);
+    let rig = Rig::on(disk).expect("opens");
+    let last = rig.log.state().last;
+    assert_eq!(last, Some(at(2, next)), "the second record of the torn batch came back");
+}
+
+#[test]
+fn a_cut_whose_flush_failed_is_made_again() {
+    for (before, switches) in [(10, false), (47, true)] {
+        let disk = torn_batch(before, switches);
+        disk.fail_syncs_after(0);
+        let error = Rig::on(disk.clone()).err().expect("the cut could not be flushed");
+        assert!(matches!(error, Error::Io { operation: "flush", .. }), "{error}");
+        disk.restart();
+        check_that_it_stays_cut(disk, before);
+    }
 }
 
 #[test]
 fn a_torn_batch_never_comes_back() {
-    torn_batch_stays_cut(10, false);
+    check_that_it_stays_cut(torn_batch(10, false), 10);
 }
 
 #[test]
 fn a_torn_batch_at_the_start_of_a_segment_never_comes_back() {
     // 12,288 bytes for frames, of which 112 for the head: the 50th record fits, two large ones after the 47th do not.
-    torn_batch_stays_cut(47, true);
+    check_that_it_stays_cut(torn_batch(47, true), 47);
 }
 
 #[test]
