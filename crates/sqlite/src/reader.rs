@@ -64,6 +64,7 @@ pub struct QueryOptions {
 enum Halt {
     Statement(StatementError),
     Message(String),
+    Cut(Cut),
     Broken,
 }
 
@@ -109,7 +110,7 @@ impl Reader {
     /// # Errors
     ///
     /// [`Error::Interrupted`] once `cancel` was used, without a last call to the sink. [`Error::Node`] when disk or
-    /// memory failed; the sink was told first.
+    /// memory failed, or a page is damaged; the sink was told first, with SQLite's text.
     pub fn query(
         &mut self,
         statements: &[statement::Statement],
@@ -195,7 +196,7 @@ impl Reader {
     ) -> Result<ControlFlow<()>, Error> {
         let begun = self.watch.now();
         let run = match self.watch.check() {
-            Some(cut) => Err(Halt::Message(self.cut_text(cut)?)),
+            Some(cut) => Err(Halt::Cut(cut)),
             None => self.run_text(statement, options, sink),
         };
         let elapsed = self.watch.now().saturating_duration_since(begun);
@@ -203,6 +204,7 @@ impl Reader {
             Ok(()) => Ok(sink.end(End::Complete, elapsed)),
             Err(Halt::Broken) => Ok(ControlFlow::Break(())),
             Err(Halt::Message(message)) => Ok(sink.end(End::Failed(message), elapsed)),
+            Err(Halt::Cut(cut)) => Ok(sink.end(End::Failed(self.cut_text(cut)?), elapsed)),
             Err(Halt::Statement(error)) => {
                 let message = self.text(&error)?;
                 let flow = sink.end(End::Failed(message), elapsed);
@@ -284,6 +286,10 @@ impl Reader {
         while step? == Step::Row {
             broken(sink.row(execution.row()?))?;
             step = execution.step().map_err(Halt::from);
+            // The sink may have taken its time, and SQLite itself asks only every so many steps.
+            if let (Ok(Step::Row), Some(cut)) = (&step, self.watch.check()) {
+                return Err(Halt::Cut(cut));
+            }
         }
         Ok(())
     }

@@ -441,8 +441,10 @@ fn a_snapshot_is_cut_at_its_greatest_age() {
             ControlFlow::Continue(())
         },
     };
-    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT i FROM n WHERE i=1 OR i<0";
-    let statements = [Statement::new(endless), Statement::new("SELECT 'fresh' AS f")];
+    let statements = [
+        Statement::new("VALUES(1),(2),(3)"),
+        Statement::new("SELECT 'fresh' AS f"),
+    ];
     reader
         .query(&statements, &QueryOptions::default(), &mut sink, &Cancel::new())
         .unwrap();
@@ -491,4 +493,36 @@ fn text_that_is_not_utf8_is_shown_as_stored() {
         &["SELECT nick, hex(nick) AS h FROM pet WHERE id=9"],
     );
     assert_eq!(lines[1], "\u{fffd}\0\u{fffd} FF00FE");
+}
+
+#[test]
+fn a_damaged_page_is_told_to_the_client_and_to_the_node() {
+    let bench = Bench::new();
+    bench
+        .writer
+        .execute_batch(
+            "CREATE TABLE big(a);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT 500)
+             INSERT INTO big SELECT hex(zeroblob(100)) FROM n;
+             PRAGMA wal_checkpoint(TRUNCATE)",
+        )
+        .unwrap();
+    let path = bench.dir.path().join("db.sqlite");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 4096 / 2 * 4096;
+    bytes[middle..middle + 4096].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    let mut sink = Record {
+        lines: Vec::new(),
+        on_row: || ControlFlow::Continue(()),
+    };
+    let statements = [
+        Statement::new("SELECT sum(length(a)) AS s FROM big"),
+        Statement::new("SELECT 1"),
+    ];
+    let result = bench
+        .reader()
+        .query(&statements, &QueryOptions::default(), &mut sink, &Cancel::new());
+    assert!(matches!(result, Err(Error::Node { .. })));
+    assert_eq!(sink.lines, ["s: ", "! database disk image is malformed"]);
 }
