@@ -7,33 +7,50 @@
 //! * What a write computes depends on the database and the entry alone, never on this node or this connection (D3).
 //! * A failed read, write or sync is seen by our VFS, and stops the node instead of becoming a result (D4, D5).
 
+mod authorizer;
 pub mod bind;
+pub mod checkpoint;
 mod classify;
 mod content;
+mod context;
+mod effect;
+mod engine;
+mod entry;
 pub mod error;
+pub mod faults;
 mod ffi;
+mod gather;
 mod guard;
 mod home;
+pub mod keys;
 pub mod meta;
 pub mod open;
 mod pages;
 mod pin;
+mod pragma;
 mod reader;
 mod readers;
+mod wal;
 mod watch;
+pub mod writer;
 
 pub use classify::Class;
 pub use content::{Content, ContentHash, content_hash};
+pub use entry::{Care, Conclusion, Ran, Resume};
 pub use error::Error;
+pub use ffi::hooks::Backfill;
 pub use ffi::statement::{Execution, Session, Statement, StatementError, Step};
+pub use ffi::vfs::seed_randomness;
 pub use guard::Refusal;
 pub use home::{Building, Generation, Home};
+pub use meta::{Position, State};
 pub use open::{Limits, Options};
 pub use pages::{Digest, Incoming, Journal, PinnedDatabase, Sent};
 pub use pin::PinBounds;
 pub use reader::{QueryOptions, Reader};
 pub use readers::{Lease, Readers, ReadersOptions};
 pub use watch::{Cancel, Clock};
+pub use writer::Writer;
 
 /// The version of the SQLite inside, such as `3.54.0`.
 pub fn version() -> &'static str {

@@ -6,13 +6,17 @@
 //! part of the content that replicas compare.
 
 use bytes::Bytes;
+use command::rows::CellRef;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::Error;
+use crate::ffi::statement::{Session, StatementError, Step};
 
 /// The version of the tables below that this release writes.
 const FORMAT: i64 = 1;
+/// The note on a statement of our own: a user's text that equals it must not run it.
+pub(crate) const OWN_NOTE: u32 = u32::MAX;
 /// What the names of our tables begin with.
 const PREFIX: &str = "sqlite_quorlite";
 
@@ -178,6 +182,63 @@ pub fn read(connection: &Connection) -> Result<State, Error> {
             })
         })
         .map_err(Error::sqlite("read sqlite_quorlite"))
+}
+
+/// Writes the row within the running transaction.
+pub(crate) fn write(session: &Session, state: &State) -> Result<(), StatementError> {
+    let skips = skip_bytes(state);
+    let position = |position: Option<Position>| match position {
+        None => [CellRef::Null; 2],
+        Some(Position { term, index }) => [CellRef::Integer(term as i64), CellRef::Integer(index as i64)],
+    };
+    let [term, index] = position(state.applied);
+    let [membership_term, membership_index] = position(state.membership_at);
+    run(
+        session,
+        WRITE,
+        &[
+            CellRef::Integer(FORMAT),
+            term,
+            index,
+            CellRef::Integer(state.effect as i64),
+            CellRef::Integer(state.clock_us),
+            CellRef::Integer(state.last_rowid),
+            CellRef::Integer(state.changes),
+            CellRef::Integer(state.total_changes),
+            membership_term,
+            membership_index,
+            CellRef::Blob(&state.membership),
+            CellRef::Blob(&state.settings),
+            CellRef::Blob(&skips),
+        ],
+    )
+}
+
+/// Runs a statement of ours that answers no rows.
+pub(crate) fn run(session: &Session, sql: &str, values: &[CellRef<'_>]) -> Result<(), StatementError> {
+    visit(session, sql, values, |_| ())
+}
+
+/// Runs a statement of ours and shows its rows.
+pub(crate) fn visit(
+    session: &Session,
+    sql: &str,
+    values: &[CellRef<'_>],
+    mut show: impl FnMut(&[CellRef<'_>]),
+) -> Result<(), StatementError> {
+    let (statement, _) = session.prepare(sql)?;
+    let Some(mut statement) = statement else {
+        return Ok(());
+    };
+    statement.set_note(OWN_NOTE);
+    let mut execution = statement.begin();
+    for (place, value) in values.iter().enumerate() {
+        execution.bind(place + 1, *value)?;
+    }
+    while execution.step()? == Step::Row {
+        show(execution.row()?);
+    }
+    Ok(())
 }
 
 fn skip_bytes(state: &State) -> Vec<u8> {

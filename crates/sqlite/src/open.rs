@@ -16,6 +16,9 @@ use crate::ffi;
 /// How long a reader waits for the rare exclusive locks (recovery of the WAL, the last moment of a checkpoint).
 const READER_BUSY: Duration = Duration::from_millis(5000);
 
+/// How long the writer waits for recovery by another connection; nothing else may hold it up.
+const WRITER_BUSY: Duration = Duration::from_millis(5000);
+
 /// What a database is opened with. The same on every node of a cluster where it changes results.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -47,11 +50,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            length_max: 128 << 20,
+            length_max: 64 << 20,
             sql_length_max: 64 << 20,
-            steps_max: 10_000_000_000,
-            reply_bytes_max: 64 << 20,
-            stored_bytes_max: 4 << 30,
+            steps_max: 2_000_000_000,
+            reply_bytes_max: 32 << 20,
+            stored_bytes_max: 1 << 30,
         }
     }
 }
@@ -76,13 +79,35 @@ impl Default for Options {
 /// [`Error::Sqlite`] when the file cannot be opened or an option is refused.
 pub fn open_reader(path: &Path, options: &Options) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(Error::sqlite("open a reader"))?;
+    ffi::vfs::register()?;
+    let connection =
+        Connection::open_with_flags_and_vfs(path, flags, ffi::vfs::PLAIN).map_err(Error::sqlite("open a reader"))?;
     connection
         .busy_timeout(READER_BUSY)
         .map_err(Error::sqlite("set the busy timeout"))?;
     configure(&connection, options)?;
     limit(&connection, Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     pragma(&connection, "query_only", "ON")?;
+    Ok(connection)
+}
+
+/// Opens the connection that writes, and creates the database if there is none; its hooks are still to be set.
+///
+/// # Errors
+///
+/// [`Error::Sqlite`] when the file cannot be opened or an option is refused.
+pub(crate) fn open_writer(path: &Path, options: &Options) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    ffi::vfs::register()?;
+    let connection =
+        Connection::open_with_flags_and_vfs(path, flags, ffi::vfs::ENTRY).map_err(Error::sqlite("open the writer"))?;
+    connection
+        .busy_timeout(WRITER_BUSY)
+        .map_err(Error::sqlite("set the busy timeout"))?;
+    configure(&connection, options)?;
+    pragma(&connection, "journal_mode", "WAL")?;
+    pragma(&connection, "synchronous", "NORMAL")?;
+    pragma(&connection, "wal_autocheckpoint", "0")?;
     Ok(connection)
 }
 

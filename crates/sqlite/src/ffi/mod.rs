@@ -2,5 +2,10 @@
 //!
 //! Callers outside this folder see safe functions only.
 
+mod allocator;
+mod file;
+pub(crate) mod functions;
+pub(crate) mod hooks;
 pub(crate) mod math;
 pub(crate) mod statement;
+pub(crate) mod vfs;

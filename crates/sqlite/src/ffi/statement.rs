@@ -208,6 +208,16 @@ impl Statement<'_> {
         unsafe { ffi::sqlite3_stmt_isexplain(self.pointer()) != 0 }
     }
 
+    /// What [`Self::set_note`] left on it, at this or an earlier use; `None` when it was just prepared.
+    pub fn note(&self) -> Option<u32> {
+        self.raw.as_ref().and_then(|raw| raw.note)
+    }
+
+    /// Keeps a word of the caller's own with the statement.
+    pub fn set_note(&mut self, note: u32) {
+        self.raw_mut().note = Some(note);
+    }
+
     /// Number of result columns.
     pub fn column_count(&self) -> usize {
         // SAFETY: the statement is alive.
@@ -287,6 +297,13 @@ impl<'a> Execution<'a> {
         Err(self.raw.failure(code))
     }
 
+    /// Starts the count of virtual-machine steps at zero, so that a progress handler's ticks fall where they would fall
+    /// in a statement without a past.
+    pub fn forget_steps(&mut self) {
+        // SAFETY: the statement is alive.
+        unsafe { ffi::sqlite3_stmt_status(self.raw.pointer(), ffi::SQLITE_STMTSTATUS_VM_STEP, 1) };
+    }
+
     /// Runs to the next row or to the end.
     ///
     /// # Errors
@@ -338,6 +355,8 @@ struct Raw {
     columns: Option<(c_int, Arc<Columns>)>,
     /// Reset, with nothing bound.
     is_at_rest: bool,
+    /// A word of the preparer's own, kept with the statement.
+    note: Option<u32>,
     /// The cells of the current row: a buffer whose lifetime is only true while [`Raw::row`] lends it.
     cells: Vec<CellRef<'static>>,
 }
@@ -352,6 +371,7 @@ impl Raw {
             statement,
             columns: None,
             is_at_rest: true,
+            note: None,
             cells: Vec::new(),
         }
     }

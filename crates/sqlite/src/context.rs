@@ -1,0 +1,246 @@
+//! What SQLite's callbacks see of the entry that the writer runs: its randomness, its counters, its budget; and what
+//! they report back of the statement being prepared.
+//!
+//! One per writer, shared with the authorizer, the functions and the hooks of its connection. All of it runs on the
+//! writer's thread; the atomics are here because SQLite's callbacks must be `Send`.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+/// Virtual-machine steps between two looks at the budget.
+pub(crate) const STEPS_PER_TICK: i32 = 4096;
+
+/// See the head of this file.
+pub(crate) struct Context {
+    /// Foreign keys are enforced on this connection.
+    pub(crate) foreign_keys: bool,
+    /// This room prepares or runs a statement of its own: nothing is refused.
+    pub(crate) ours: AtomicBool,
+    /// A VACUUM runs: what it does to the database on its way is allowed.
+    pub(crate) vacuuming: AtomicBool,
+    /// A user's statement is being prepared (callbacks may also come while one runs).
+    pub(crate) preparing: AtomicBool,
+    /// What the statement being prepared does.
+    facts: AtomicU32,
+    /// Why the authorizer refused; it replaces SQLite's `not authorized`.
+    refusal: Mutex<Option<&'static str>>,
+    /// Entries on this schema need a transaction each: FTS3 and FTS4 do work at commit that depends on it.
+    pub(crate) commits_alone: AtomicBool,
+    /// Names of the virtual tables of the schema, lower-cased.
+    virtual_tables: Mutex<BTreeSet<String>>,
+    /// Frames in the WAL after the last commit.
+    pub(crate) wal_frames: AtomicU32,
+    /// What the running entry has used up, and may.
+    pub(crate) budget: Budget,
+    random: Mutex<ChaCha8Rng>,
+    /// What `changes()` answers where no statement of this entry has changed it yet.
+    pub(crate) changes: AtomicI64,
+    /// What must be added to the connection's `total_changes()` to make it the replicated one.
+    pub(crate) total_changes_offset: AtomicI64,
+    /// A row was stored at the largest rowid.
+    pub(crate) last_rowid_used: AtomicBool,
+}
+
+/// What the running entry has used up, and may.
+#[derive(Default)]
+pub(crate) struct Budget {
+    /// The steps of the statement that runs are counted.
+    pub(crate) armed: AtomicBool,
+    /// Ticks of [`STEPS_PER_TICK`] that are left.
+    pub(crate) ticks_left: AtomicU64,
+    /// Bytes of row data that may still be stored.
+    pub(crate) bytes_left: AtomicI64,
+    /// Which budget ran out, as an index into [`EXHAUSTED`] plus one.
+    exhausted: AtomicU32,
+}
+
+/// What an entry has used up at some point of its run.
+pub(crate) struct Spent {
+    random: ChaCha8Rng,
+    ticks_left: u64,
+    bytes_left: i64,
+}
+
+/// What a statement says that used up a budget.
+const EXHAUSTED: [&str; 2] = [
+    "statement stopped: it took more virtual-machine steps than a write may",
+    "statement stopped: it stored more bytes than a write may",
+];
+
+/// Facts about a statement, gathered while it is prepared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts(pub(crate) u32);
+
+impl Facts {
+    /// INSERT, UPDATE or DELETE: it sets `changes()`, unless it is also [`Self::SCHEMA`].
+    pub(crate) const COUNTS: Self = Self(1);
+    /// It changes the schema.
+    pub(crate) const SCHEMA: Self = Self(1 << 1);
+    /// It changes the planner's statistics.
+    pub(crate) const STATISTICS: Self = Self(1 << 2);
+    /// It asks `changes()` or `total_changes()`.
+    pub(crate) const ASKS_CHANGES: Self = Self(1 << 3);
+    /// It touches a virtual table whose inner statements have counters with a past.
+    pub(crate) const VIRTUAL: Self = Self(1 << 4);
+    /// It sets `defer_foreign_keys`.
+    pub(crate) const DEFERS: Self = Self(1 << 5);
+    /// It may bring a foreign key into the schema.
+    pub(crate) const REFERENCES: Self = Self(1 << 6);
+    /// It may store more than its parameters hold.
+    pub(crate) const MULTIPLIES: Self = Self(1 << 7);
+    /// It has a recursive part.
+    pub(crate) const RECURSIVE: Self = Self(1 << 8);
+
+    /// Whether all of `other` holds.
+    pub(crate) fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl Context {
+    pub(crate) fn new(foreign_keys: bool) -> Self {
+        Self {
+            foreign_keys,
+            ours: AtomicBool::new(false),
+            vacuuming: AtomicBool::new(false),
+            preparing: AtomicBool::new(false),
+            facts: AtomicU32::new(0),
+            refusal: Mutex::new(None),
+            commits_alone: AtomicBool::new(false),
+            virtual_tables: Mutex::default(),
+            wal_frames: AtomicU32::new(0),
+            budget: Budget::default(),
+            random: Mutex::new(ChaCha8Rng::seed_from_u64(0)),
+            changes: AtomicI64::new(0),
+            total_changes_offset: AtomicI64::new(0),
+            last_rowid_used: AtomicBool::new(false),
+        }
+    }
+
+    /// Begins a prepare: forgets what an earlier one reported.
+    pub(crate) fn begin_prepare(&self) {
+        self.facts.store(0, Relaxed);
+        *lock(&self.refusal) = None;
+        self.preparing.store(true, Relaxed);
+    }
+
+    /// Ends a prepare, and answers what it found.
+    pub(crate) fn end_prepare(&self) -> Facts {
+        self.preparing.store(false, Relaxed);
+        Facts(self.facts.load(Relaxed))
+    }
+
+    /// Notes a fact about the statement being prepared.
+    pub(crate) fn found(&self, fact: Facts) {
+        self.facts.fetch_or(fact.0, Relaxed);
+    }
+
+    /// Notes why the authorizer refuses.
+    pub(crate) fn refuse(&self, why: &'static str) {
+        *lock(&self.refusal) = Some(why);
+    }
+
+    /// Why the authorizer refused, once.
+    pub(crate) fn take_refusal(&self) -> Option<&'static str> {
+        lock(&self.refusal).take()
+    }
+
+    /// Whether `table` is a virtual table of the schema.
+    pub(crate) fn is_virtual(&self, table: &str) -> bool {
+        let names = lock(&self.virtual_tables);
+        !names.is_empty() && names.contains(&table.to_ascii_lowercase())
+    }
+
+    /// Sets the names of the virtual tables, lower-cased.
+    pub(crate) fn set_virtual(&self, names: BTreeSet<String>) {
+        *lock(&self.virtual_tables) = names;
+    }
+
+    /// Starts the entry's random stream.
+    pub(crate) fn seed(&self, seed: u64) {
+        *lock(&self.random) = ChaCha8Rng::seed_from_u64(seed);
+    }
+
+    /// The next number of the entry's random stream, as SQLite's `random()` shapes it: never the smallest integer.
+    pub(crate) fn random(&self) -> i64 {
+        match lock(&self.random).next_u64() as i64 {
+            number if number < 0 => -(number & i64::MAX),
+            number => number,
+        }
+    }
+
+    /// What the entry has used up so far.
+    pub(crate) fn spent(&self) -> Spent {
+        Spent {
+            random: lock(&self.random).clone(),
+            ticks_left: self.budget.ticks_left.load(Relaxed),
+            bytes_left: self.budget.bytes_left.load(Relaxed),
+        }
+    }
+
+    /// Goes on where an earlier run of the entry was.
+    pub(crate) fn take_back(&self, spent: &Spent) {
+        *lock(&self.random) = spent.random.clone();
+        self.budget.ticks_left.store(spent.ticks_left, Relaxed);
+        self.budget.bytes_left.store(spent.bytes_left, Relaxed);
+    }
+
+    /// Fills `bytes` from the entry's random stream.
+    pub(crate) fn fill_random(&self, bytes: &mut [u8]) {
+        lock(&self.random).fill_bytes(bytes);
+    }
+}
+
+impl Budget {
+    /// Gives the entry its budgets.
+    pub(crate) fn grant(&self, steps: u64, bytes: u64) {
+        self.ticks_left.store(steps.div_ceil(STEPS_PER_TICK as u64), Relaxed);
+        self.bytes_left.store(i64::try_from(bytes).unwrap_or(i64::MAX), Relaxed);
+        self.exhausted.store(0, Relaxed);
+    }
+
+    /// A statement begins: what stopped an earlier one is its own.
+    pub(crate) fn forgive(&self) {
+        self.exhausted.store(0, Relaxed);
+    }
+
+    /// A tick has passed; answers whether the statement must stop.
+    pub(crate) fn tick(&self) -> bool {
+        if !self.armed.load(Relaxed) {
+            return false;
+        }
+        let left = self.ticks_left.load(Relaxed);
+        if left == 0 {
+            self.exhausted.store(1, Relaxed);
+        }
+        self.ticks_left.store(left.saturating_sub(1), Relaxed);
+        self.exhausted.load(Relaxed) != 0
+    }
+
+    /// `bytes` were stored; the statement stops at its next tick when there are none left.
+    pub(crate) fn store(&self, bytes: i64) {
+        if self.bytes_left.fetch_sub(bytes, Relaxed) < bytes {
+            self.exhausted.store(2, Relaxed);
+        }
+    }
+
+    /// What the statement says that used up a budget; `None` while none is.
+    pub(crate) fn exhausted(&self) -> Option<&'static str> {
+        let which = self.exhausted.load(Relaxed) as usize;
+        which.checked_sub(1).and_then(|which| EXHAUSTED.get(which).copied())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing here panics half-way through a change, so a poisoned lock still guards a whole value.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,282 @@
+//! What is refused, and what runs out.
+
+use command::request::Kind;
+
+use super::{Fixture, show, write};
+use crate::error::Error;
+use crate::open::{Limits, Options};
+use crate::writer::Writer;
+
+#[test]
+fn our_tables_are_out_of_reach() {
+    let mut it = Fixture::new();
+    it.execute("CREATE TABLE t(a)");
+    for sql in [
+        "UPDATE sqlite_quorlite SET idx=7",
+        "DELETE FROM sqlite_quorlite_keys",
+        "INSERT INTO SQLITE_QUORLITE_KEYS VALUES(1,2,3,4)",
+        "INSERT INTO t SELECT idx FROM sqlite_quorlite",
+        "CREATE VIEW v AS SELECT 1; INSERT INTO t SELECT count(*) FROM main.sqlite_quorlite",
+        "DROP TABLE sqlite_quorlite",
+        "ALTER TABLE sqlite_quorlite RENAME TO x",
+        "CREATE INDEX i ON sqlite_quorlite(idx)",
+        "CREATE TRIGGER g AFTER UPDATE ON sqlite_quorlite BEGIN SELECT 1; END",
+        "CREATE TABLE sqlite_quorlite_2(a)",
+        "PRAGMA writable_schema=ON",
+        "DELETE FROM sqlite_schema WHERE name='sqlite_quorlite'",
+        // Our own texts, kept prepared from our own use.
+        "SELECT count(*) FROM sqlite_quorlite_keys",
+        "BEGIN IMMEDIATE",
+    ] {
+        it.writer.count_keys().unwrap();
+        assert!(it.execute(sql).starts_with('!'), "{sql}");
+    }
+    assert_eq!(it.execute("INSERT INTO t VALUES(1)"), "1/1");
+}
+
+#[test]
+fn a_foreign_key_to_our_table_is_refused() {
+    for foreign_keys in [false, true] {
+        let mut it = Fixture::with(Options {
+            foreign_keys,
+            ..Options::default()
+        });
+        let refused = "!foreign key refers to sqlite_quorlite, which is Quorlite's own table";
+        assert_eq!(it.execute("CREATE TABLE x(a REFERENCES sqlite_quorlite)"), refused);
+        assert_eq!(
+            it.execute("CREATE TABLE x(a, FOREIGN KEY(a) REFERENCES \"SQLITE_Quorlite\"(idx))"),
+            refused
+        );
+        it.execute("CREATE TABLE y(a)");
+        assert_eq!(
+            it.execute("ALTER TABLE y ADD COLUMN b REFERENCES sqlite_quorlite_keys(idx)"),
+            refused
+        );
+        assert_eq!(
+            it.request("SELECT count(*) FROM sqlite_schema WHERE name='x'"),
+            "[count(*): 0]"
+        );
+        assert_eq!(it.execute("INSERT INTO y VALUES(1)"), "1/1");
+    }
+}
+
+#[test]
+fn what_depends_on_a_connection_or_leaves_the_database_is_refused() {
+    let mut it = Fixture::new();
+    it.execute("CREATE TABLE t(a)");
+    let transactions = "!explicit transactions are not supported: send the statements as one request";
+    for sql in [
+        "BEGIN",
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT s",
+        "RELEASE s",
+        "BEGIN EXCLUSIVE",
+    ] {
+        assert_eq!(it.execute(sql), transactions, "{sql}");
+    }
+    for sql in [
+        "ATTACH '/tmp/x' AS x",
+        "ATTACH '' AS x",
+        "DETACH main",
+        "ATTACH 'a'||'b' AS x",
+    ] {
+        assert!(it.execute(sql).starts_with("!ATTACH"), "{sql}");
+    }
+    for sql in [
+        "CREATE TEMP TABLE x(a)",
+        "CREATE TABLE temp.x(a)",
+        "CREATE TEMP VIEW v AS SELECT 1",
+    ] {
+        let reply = it.execute(sql);
+        assert!(reply.starts_with("!TEMP objects"), "{sql}: {reply}");
+    }
+    for sql in ["SELECT load_extension('x')", "SELECT fts3_tokenizer('x')"] {
+        assert!(it.execute(sql).starts_with("!not authorized"), "{sql}");
+    }
+    for sql in [
+        "PRAGMA journal_mode=DELETE",
+        "PRAGMA main.wal_checkpoint(TRUNCATE)",
+        "PRAGMA synchronous(0)",
+    ] {
+        assert_eq!(it.execute(sql), "!disallowed pragma", "{sql}");
+    }
+    assert!(it.execute("INSERT INTO t SELECT count(*) FROM dbstat").starts_with('!'));
+    assert!(
+        it.execute("INSERT INTO t SELECT page_count FROM pragma_page_count")
+            .starts_with('!')
+    );
+    assert_eq!(
+        it.execute("INSERT INTO t SELECT name FROM pragma_table_info('t')"),
+        "1/1"
+    );
+    assert!(
+        it.execute("PRAGMA foreign_keys=ON")
+            .starts_with("!this pragma is fixed")
+    );
+    assert_eq!(it.execute("PRAGMA foreign_keys=OFF"), "1/1");
+}
+
+#[test]
+fn the_last_rowid_is_refused() {
+    let mut it = Fixture::new();
+    it.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+    it.execute("INSERT INTO t VALUES(1, 1)");
+    let refused = "!rowid 9223372036854775807 is refused: after it SQLite picks rowids at random";
+    assert_eq!(it.execute("INSERT INTO t VALUES(9223372036854775807, 2)"), refused);
+    assert_eq!(it.execute("UPDATE t SET a=9223372036854775807"), refused);
+    assert_eq!(it.request("SELECT a FROM t"), "[a: 1]");
+}
+
+#[test]
+fn a_statement_without_end_is_stopped() {
+    let endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c)";
+    let mut it = Fixture::limited(Limits {
+        steps_max: 1_000_000,
+        ..Limits::default()
+    });
+    it.execute("CREATE TABLE t(a)");
+    let stopped = "statement stopped: it took more virtual-machine steps than a write may";
+    assert_eq!(
+        it.execute(&format!("INSERT INTO t {endless} SELECT x FROM c")),
+        format!("!{stopped}")
+    );
+    assert_eq!(
+        it.request(&format!("{endless} SELECT count(*) FROM c")),
+        format!("!{stopped}")
+    );
+    assert_eq!(it.request("SELECT count(*) FROM t"), "[count(*): 0]");
+    let mut timed = write(
+        Kind::Execute,
+        false,
+        &[&format!("INSERT INTO t {endless} SELECT x FROM c")],
+    );
+    timed.steps_max = 50_000;
+    assert_eq!(show(&it.apply(&timed)), "!execute timeout");
+    assert_eq!(it.execute("INSERT INTO t VALUES(1)"), "1/1");
+}
+
+#[test]
+fn a_statement_that_stores_too_much_is_stopped() {
+    let mut it = Fixture::limited(Limits {
+        stored_bytes_max: 1 << 20,
+        length_max: 1 << 20,
+        ..Limits::default()
+    });
+    it.execute("CREATE TABLE t(a)");
+    let stopped = "!statement stopped: it stored more bytes than a write may";
+    let many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c)";
+    assert_eq!(
+        it.execute(&format!("INSERT INTO t {many} SELECT zeroblob(100000) FROM c")),
+        stopped
+    );
+    assert_eq!(
+        it.execute("INSERT INTO t VALUES(zeroblob(300000)),(zeroblob(300000)),(1)"),
+        "3/3"
+    );
+    assert_eq!(it.execute("UPDATE t SET a=zeroblob(900000)"), stopped);
+    assert_eq!(it.request("SELECT sum(length(a)) FROM t"), "[sum(length(a)): 600001]");
+    assert_eq!(
+        it.execute("INSERT INTO t VALUES(zeroblob(2000000))"),
+        "!string or blob too big"
+    );
+}
+
+#[test]
+fn a_reply_that_grows_too_large_fails_and_undoes() {
+    let mut it = Fixture::limited(Limits {
+        reply_bytes_max: 10_000,
+        ..Limits::default()
+    });
+    it.execute("CREATE TABLE t(a)");
+    let many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT 1000)";
+    let refused = "!the rows of this request are more than a reply may hold: read them by a query instead";
+    assert_eq!(
+        it.execute(&format!("INSERT INTO t {many} SELECT x FROM c RETURNING a")),
+        refused
+    );
+    assert_eq!(it.request("SELECT count(*) FROM t"), "[count(*): 0]");
+    assert_eq!(it.request(&format!("{many} SELECT x FROM c")), refused);
+    assert_eq!(
+        it.execute(&format!("INSERT INTO t {many} SELECT x FROM c")),
+        "1000/1000"
+    );
+}
+
+#[test]
+fn recursion_and_virtual_tables_do_not_go_together() {
+    let mut it = Fixture::new();
+    it.execute("CREATE VIRTUAL TABLE f USING fts5(a)");
+    it.execute("CREATE TABLE t(a)");
+    it.execute("CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO f VALUES(new.a); END");
+    let endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT x FROM c";
+    assert!(
+        it.execute(&format!("INSERT INTO f {endless}"))
+            .starts_with("!a recursive query")
+    );
+    assert!(
+        it.execute(&format!("INSERT INTO t {endless}"))
+            .starts_with("!a recursive query")
+    );
+    assert_eq!(it.execute("INSERT INTO t VALUES('x')"), "1/1");
+}
+
+#[test]
+fn a_wrong_fts_command_is_a_result() {
+    let mut it = Fixture::new();
+    it.execute("CREATE VIRTUAL TABLE f USING fts5(a, content='')");
+    assert!(
+        it.execute("INSERT INTO f(f, rank) VALUES('nonsense', 1)")
+            .starts_with('!')
+    );
+    it.execute("CREATE VIRTUAL TABLE g USING fts4(a)");
+    assert!(it.execute("INSERT INTO g(g) VALUES('nonsense')").starts_with('!'));
+    assert_eq!(it.execute("INSERT INTO f(rowid, a) VALUES(1, 'x')"), "1/1");
+}
+
+#[test]
+fn nonsense_in_the_statistics_does_not_stop_the_node() {
+    let mut it = Fixture::new();
+    it.execute("CREATE TABLE t(a, b)");
+    it.execute("CREATE INDEX i ON t(a)");
+    it.execute("INSERT INTO t VALUES(1,1),(2,2)");
+    it.execute("ANALYZE");
+    it.execute("UPDATE sqlite_stat1 SET stat='x y z'");
+    it.execute("UPDATE sqlite_stat4 SET sample=x'ffffffff'");
+    it.request("SELECT * FROM t WHERE a=1");
+    let mut it = it.reopen();
+    it.request("SELECT * FROM t WHERE a=1");
+    assert!(it.execute("INSERT INTO t VALUES(3,3)").ends_with("/1"));
+}
+
+#[test]
+fn a_damaged_page_stops_the_node() {
+    let mut it = Fixture::new();
+    it.execute("CREATE TABLE t(a)");
+    it.execute("INSERT INTO t SELECT randomblob(1000) FROM json_each('[1,2,3,4,5,6,7,8,9]')");
+    it.writer.finish_checkpoint().unwrap();
+    let path = it.path();
+    let Fixture { writer, dir, options } = it;
+    drop(writer);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 4096 * 2;
+    bytes[last..].fill(0xee);
+    std::fs::write(&path, bytes).unwrap();
+    std::fs::remove_file(dir.path().join("db.sqlite-wal")).unwrap();
+    let writer = Writer::open(&path, &options).unwrap();
+    let mut it = Fixture { writer, dir, options };
+    let result = it.try_apply(&write(Kind::Execute, false, &["UPDATE t SET a=1"]));
+    assert!(matches!(result, Err(Error::Node { .. })), "{result:?}");
+}
+
+#[test]
+fn a_foreign_database_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db.sqlite");
+    let plain = rusqlite::Connection::open(&path).unwrap();
+    plain.execute_batch("CREATE TABLE t(a)").unwrap();
+    let Err(error) = Writer::open(&path, &Options::default()) else {
+        panic!("opened a foreign database");
+    };
+    assert!(matches!(error, Error::Foreign { .. }), "{error}");
+}
