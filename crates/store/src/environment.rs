@@ -30,6 +30,8 @@ pub enum Runner {
 pub struct Environment {
     /// Peers.
     pub transport: Arc<dyn Transport>,
+    /// Where the log lives.
+    pub disk: Arc<dyn log::Disk>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

@@ -98,4 +98,10 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The log failed.
+    #[error("log")]
+    Log(#[from] log::Error),
+    /// SQLite failed as a node, not as an answer (D4).
+    #[error("database")]
+    Sqlite(#[from] sqlite::Error),
 }

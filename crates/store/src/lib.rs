@@ -11,11 +11,18 @@
 //!                      apply (one SQLite transaction per batch) ──► reply
 //! ```
 
+pub mod apply;
 pub mod config;
+mod consensus;
+mod databases;
 pub mod environment;
 pub mod error;
+mod executor;
+mod identity;
+mod keeper;
 pub mod member;
 pub mod node;
+mod open;
 pub mod read;
 pub mod status;
 pub mod transport;

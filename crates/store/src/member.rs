@@ -37,3 +37,14 @@ pub struct Member {
     /// It will vote once it has caught up.
     pub catching_up: bool,
 }
+
+/// What became of a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// Added as a learner; a voter is promoted once it has caught up.
+    Added,
+    /// Already a member with this identity and address.
+    Unchanged,
+    /// An older entry under this name or address was removed first.
+    Replaced,
+}

@@ -32,7 +32,7 @@ pub enum Channel {
     Service = 4,
 }
 
-/// Both ends of a stream of frames, as one side holds them. Dropping either half breaks the stream.
+/// Both ends of a stream of frames, as one side holds them. Dropping either half breaks the stream, for both sides.
 #[derive(Debug)]
 pub struct Duplex {
     /// Frames to the other side.

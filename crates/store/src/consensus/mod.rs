@@ -1,0 +1,346 @@
+//! Consensus: the only room that knows openraft. What leaves it are our own types.
+//!
+//! ```text
+//!  node ──► Core ──► openraft ──► log_storage ──► log
+//!                       │   └───► network ──► peers ──► server
+//!                       └──► state_machine ──► executor ──► apply
+//! ```
+//!
+//! Every trap of openraft that was found has its comment where it is avoided:
+//! * pre-vote on, and implemented ([`network`], [`config`]); transfer implemented; appends pipelined ([`network`]).
+//! * entries are decoded once ([`tail`]); log ids carry the term only ([`types`]).
+//! * a node is addressed by identity, never by address alone ([`wire::Open`], [`server`]).
+//! * reads by ReadIndex only ([`reads`]); no leader is restored from a stored vote ([`config`]).
+//! * snapshots by our own triggers ([`config`], `keeper`); purging makes SQLite durable first ([`log_storage`]).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::error::{ClientWriteError, Fatal, ForwardReason, ForwardToLeader, InitializeError, RaftError};
+use openraft::raft::AppendEntriesRequest;
+use openraft::{Config, ServerState, SnapshotPolicy};
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::consensus::state_machine::{Progress, StateMachine};
+use crate::consensus::types::{Answer, Proposal, Record, Types};
+use crate::databases::Databases;
+use crate::environment::{Environment, Runner};
+use crate::error::Error;
+use crate::member::{NodeId, Peer};
+use crate::status::Role;
+
+pub(crate) mod codec;
+pub(crate) mod control;
+pub(crate) mod log_storage;
+pub(crate) mod membership;
+pub(crate) mod network;
+pub(crate) mod reads;
+pub(crate) mod server;
+pub(crate) mod snapshot;
+pub(crate) mod state_machine;
+pub(crate) mod tail;
+pub(crate) mod types;
+pub(crate) mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) type Raft = openraft::Raft<Types, StateMachine>;
+pub(crate) type Metrics = openraft::RaftMetrics<Types>;
+
+/// When the leader was last heard, and what it said was committed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Heard {
+    /// The last time.
+    pub at: Option<Instant>,
+    /// What was last said to be committed.
+    pub committed: u64,
+    /// What the leader first said in this process.
+    pub first_committed: u64,
+    /// When `committed` last moved.
+    pub moved: Option<Instant>,
+}
+
+impl Heard {
+    /// For how long this node has known of committed entries beyond `applied`.
+    pub(crate) fn behind_for(&self, applied: u64) -> Duration {
+        if self.committed <= applied {
+            Duration::ZERO
+        } else {
+            self.moved.map_or(Duration::ZERO, |at| at.elapsed())
+        }
+    }
+}
+
+/// One node's consensus.
+pub(crate) struct Core {
+    id: NodeId,
+    raft: Raft,
+    leading: Arc<reads::Rounds<reads::Leading>>,
+    asking: Arc<reads::Rounds<reads::Asking>>,
+    heard: Mutex<Heard>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) databases: Arc<Databases>,
+    pub(crate) runner: Runner,
+}
+
+/// openraft's configuration.
+///
+/// `election_timeout` bounds the silence after which a follower stands: the lease is its upper end, the randomised wait
+/// after it lies between half of it and the whole.
+pub(crate) fn config(heartbeat: Duration, election_timeout: Duration, log_kept: u64) -> Config {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1);
+    Config {
+        cluster_name: "quorlite".to_owned(),
+        heartbeat_interval: millis(heartbeat),
+        election_timeout_min: millis(election_timeout / 2).max(millis(heartbeat) + 1),
+        election_timeout_max: millis(election_timeout).max(millis(heartbeat) + 2),
+        // Off by default, and without it a node that was cut off disturbs the cluster when it returns.
+        enable_pre_vote: Some(true),
+        // On by default: a restarted leader would lead again on the strength of a stored vote.
+        enable_leader_restore: Some(false),
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: log_kept,
+        // One record and one recycled segment for many entries, not one for each.
+        purge_batch_size: 256,
+        max_payload_entries: 512,
+        replication_lag_threshold: u64::MAX,
+        ..Config::default()
+    }
+}
+
+impl Core {
+    pub(crate) fn new(
+        id: NodeId,
+        raft: Raft,
+        progress: Arc<Progress>,
+        databases: Arc<Databases>,
+        environment: &Environment,
+    ) -> Self {
+        let transport = environment.transport.clone();
+        let runner = environment.runner;
+        let leading = reads::Rounds::new(reads::Leading(raft.clone()));
+        let asking = reads::Rounds::new(reads::Asking {
+            me: id,
+            raft: raft.clone(),
+            transport,
+            control: tokio::sync::Mutex::new(None),
+        });
+        Self {
+            id,
+            raft,
+            leading,
+            asking,
+            heard: Mutex::default(),
+            progress,
+            databases,
+            runner,
+        }
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// The current metrics; cheap.
+    pub(crate) fn metrics(&self) -> Metrics {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// Waits until `reached` gives something, looking again whenever the metrics change; `None` when consensus stopped.
+    pub(crate) async fn until<T>(&self, mut reached: impl FnMut(&Metrics) -> Option<T>) -> Option<T> {
+        let mut metrics = self.raft.metrics();
+        loop {
+            // Cloned, so that `reached` may look at the metrics again: the lock is not reentrant.
+            let now = metrics.borrow_watched().clone();
+            if let Some(found) = reached(&now) {
+                return Some(found);
+            }
+            metrics.changed().await.ok()?;
+        }
+    }
+
+    /// Why consensus stopped on this node, unless it was asked to.
+    pub(crate) fn failure(&self) -> Option<String> {
+        match self.metrics().running_state {
+            Ok(()) | Err(Fatal::Stopped) => None,
+            Err(error) => Some(format!("consensus: {}", state_machine::chain(&error))),
+        }
+    }
+
+    /// This node's part.
+    pub(crate) fn role(&self) -> Role {
+        match self.metrics().state {
+            ServerState::Leader => Role::Leader,
+            ServerState::Candidate => Role::Candidate,
+            ServerState::Learner | ServerState::Follower => Role::Follower,
+            ServerState::Shutdown => Role::Shutdown,
+        }
+    }
+
+    /// See [`crate::Node::initialize`].
+    pub(crate) async fn initialize(&self, voters: Vec<Peer>) -> Result<(), Error> {
+        let members: BTreeMap<u64, Record> = voters
+            .into_iter()
+            .map(|peer| {
+                (
+                    peer.id.0,
+                    Record {
+                        name: peer.name,
+                        address: peer.address,
+                        voter: true,
+                    },
+                )
+            })
+            .collect();
+        self.raft.initialize(members).await.map_err(initialize_error)
+    }
+
+    /// Has a snapshot made of what is applied; returns before it is.
+    pub(crate) async fn trigger_snapshot(&self) -> Result<(), Error> {
+        self.raft.trigger().snapshot().await.map_err(|error| fatal(&error))
+    }
+
+    /// Purges the log through `index`, which a snapshot covers.
+    pub(crate) async fn trigger_purge(&self, index: u64) -> Result<(), Error> {
+        self.raft
+            .trigger()
+            .purge_log(index)
+            .await
+            .map_err(|error| fatal(&error))
+    }
+
+    /// Stands for election at once. Nothing happens while a leader's lease runs.
+    pub(crate) async fn trigger_election(&self) -> Result<(), Error> {
+        self.raft.trigger().elect(false).await.map_err(|error| fatal(&error))
+    }
+
+    /// Stops consensus on this node.
+    pub(crate) async fn shutdown(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            warn!(%error, "consensus did not stop cleanly");
+        }
+    }
+
+    /// Notes that a leader was heard.
+    pub(crate) fn heard(&self, request: &AppendEntriesRequest<Types>) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let committed = request.leader_commit.as_ref().map_or(0, |id| id.index);
+        heard.at = Some(now);
+        if heard.first_committed == 0 {
+            heard.first_committed = committed;
+        }
+        if committed > heard.committed {
+            heard.committed = committed;
+            heard.moved = Some(now);
+        }
+    }
+
+    /// When the leader was last heard.
+    pub(crate) fn last_heard(&self) -> Heard {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The index that a linearizable read must see applied; on the leader only.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotLeader`], [`Error::Unverified`], [`Error::Stopped`].
+    pub(crate) async fn read_index(&self) -> Result<u64, Error> {
+        self.leading.index().await
+    }
+
+    /// The same on any node: a follower asks the leader.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_index`]; [`Error::NotLeader`] only while no leader is known.
+    pub(crate) async fn read_index_anywhere(&self) -> Result<u64, Error> {
+        if self.leading().is_ok() {
+            self.read_index().await
+        } else {
+            self.asking.index().await
+        }
+    }
+
+    /// Waits until `index` is applied here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadTimeout`], [`Error::Stopped`].
+    pub(crate) async fn wait_applied(&self, index: u64, timeout: Duration) -> Result<(), Error> {
+        let mut applied = self.progress.applied.subscribe();
+        let reached = applied.wait_for(|applied| *applied >= index);
+        match tokio::time::timeout(timeout, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Error::Stopped("apply has stopped".to_owned())),
+            Err(_) => Err(Error::ReadTimeout { index }),
+        }
+    }
+
+    /// Proposes, and waits for the answer of apply.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::Node::write`].
+    pub(crate) async fn propose(&self, proposal: Proposal) -> Result<Answer, Error> {
+        match self.raft.client_write(proposal).await {
+            Ok(response) => {
+                let mut answer = response.data;
+                answer.0.index = response.log_id.index;
+                Ok(answer)
+            }
+            Err(error) => Err(write_error(error)),
+        }
+    }
+}
+
+/// What became of a write that openraft did not carry through.
+pub(crate) fn write_error(error: RaftError<Types, ClientWriteError<Types>>) -> Error {
+    match error {
+        // Certain: nothing was appended.
+        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => match forward.reason {
+            ForwardReason::LeadershipTransfer => Error::Transferring,
+            // The lease is lost though the node still leads: it names no leader, and must not name itself.
+            ForwardReason::LeaseExpired | ForwardReason::NotLeader => Error::NotLeader {
+                leader: forwarded(&forward),
+            },
+        },
+        // Unknown: appended here, then overtaken by another leader.
+        RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => Error::LeadershipLost,
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => Error::Membership(error.to_string()),
+        RaftError::APIError(ClientWriteError::PreconditionFailed(error)) => Error::Membership(error.to_string()),
+        RaftError::Fatal(error) => fatal(&error),
+    }
+}
+
+/// Consensus has stopped on this node.
+pub(crate) fn fatal(error: &Fatal<Types>) -> Error {
+    Error::Stopped(error.to_string())
+}
+
+/// An initialization that was refused.
+fn initialize_error(error: RaftError<Types, InitializeError<Types>>) -> Error {
+    match error {
+        RaftError::APIError(error) => Error::Membership(error.to_string()),
+        RaftError::Fatal(error) => fatal(&error),
+    }
+}
+
+/// The leader that a refusal names.
+pub(crate) fn forwarded(forward: &ForwardToLeader<Types>) -> Option<Peer> {
+    let (id, record) = (forward.leader_id?, forward.leader_node.as_ref()?);
+    Some(Peer {
+        id: NodeId(id),
+        name: record.name.clone(),
+        address: record.address.clone(),
+    })
+}

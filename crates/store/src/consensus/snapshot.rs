@@ -1,0 +1,257 @@
+//! A whole database to a follower that fell off the log: one pinned read transaction, as a stream of chunks.
+//!
+//! ```text
+//!  leader:   pin ─► Head ─► Chunk, Chunk, … ─► End(XXH3)        writes go on beside it
+//!  follower:          fresh generation ─► checked ─► install ─► Answer
+//! ```
+//!
+//! Invariants:
+//! * Position and membership in the head are read inside the transaction whose pages follow.
+//! * What arrives is used only whole, with the sender's length and XXH3, and after SQLite's own check (D7).
+//! * Memory on both sides is a few chunks, however large the database (D12).
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sqlite::meta::Position;
+use sqlite::{Building, Cancel, Digest, Incoming, Journal, PinBounds, PinnedDatabase, Sent};
+use tracing::{debug, info};
+
+use crate::consensus::codec::{self, PositionMessage, VoteMessage};
+use crate::consensus::control::broken;
+use crate::consensus::types::{SnapshotMeta, StoredMembership, Types, Vote, log_id};
+use crate::consensus::wire::{self, BulkAsk, BulkAskKind, SnapshotAnswer, SnapshotHead};
+use crate::consensus::{Core, state_machine};
+use crate::databases::{Databases, blocking};
+use crate::environment::Runner;
+use crate::error::Error;
+use crate::transport::Duplex;
+
+/// Bytes of one chunk: worth a frame, and a fraction of what a connection may buffer.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// How long a database may be pinned while it is sent: the WAL grows for as long.
+const PIN_AGE_MAX: Duration = Duration::from_secs(600);
+
+/// What openraft passes around as a snapshot's data.
+pub(crate) enum SnapshotData {
+    /// The current database of a node in this process; nothing is copied until it is installed elsewhere.
+    Here(Arc<Databases>),
+    /// The current database, pinned to be sent.
+    Pinned(Box<PinnedDatabase>),
+    /// A database that was received, checked, and waits to be installed.
+    Received(Building),
+}
+
+pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<Types, SnapshotData>;
+
+/// Pins the database as it is now; `None` when nothing was ever applied.
+pub(crate) fn pin(databases: &Databases) -> Result<Option<Snapshot>, Error> {
+    let pinned = pinned(databases)?;
+    let Some(last) = pinned.position() else { return Ok(None) };
+    let membership = &pinned.state().membership;
+    let last_membership = if membership.is_empty() {
+        StoredMembership::default()
+    } else {
+        codec::stored_membership(membership).map_err(failed("read the membership in the database"))?
+    };
+    let meta = SnapshotMeta {
+        last_log_id: Some(log_id(last)),
+        last_membership,
+    };
+    Ok(Some(Snapshot {
+        meta,
+        snapshot: SnapshotData::Pinned(Box::new(pinned)),
+    }))
+}
+
+fn pinned(databases: &Databases) -> Result<PinnedDatabase, sqlite::Error> {
+    let bounds = PinBounds {
+        age_max: PIN_AGE_MAX,
+        cancel: Cancel::new(),
+    };
+    PinnedDatabase::pin(
+        &databases.current(),
+        databases.options(),
+        databases.clock(),
+        bounds,
+        Journal::Wal,
+    )
+}
+
+/// A database that can be installed, from whatever form a snapshot has.
+///
+/// # Errors
+///
+/// What pinning, reading and checking report.
+pub(crate) fn installable(data: SnapshotData, databases: &Databases) -> Result<Building, Error> {
+    let mut pinned = match data {
+        SnapshotData::Received(building) => return Ok(building),
+        SnapshotData::Pinned(pinned) => *pinned,
+        SnapshotData::Here(source) => pinned(&source)?,
+    };
+    let mut incoming = Incoming::new(databases.begin()?)?;
+    while let Some(chunk) = next_chunk(&mut pinned)? {
+        incoming.write(&chunk)?;
+    }
+    let digest = pinned
+        .digest()
+        .ok_or_else(|| Error::Stopped("a database ended before its length".to_owned()))?;
+    Ok(incoming.finish(
+        Sent {
+            digest,
+            position: pinned.position(),
+        },
+        databases.options(),
+    )?)
+}
+
+/// Sends a pinned database and waits until it is installed there; answers the receiver's vote.
+///
+/// # Errors
+///
+/// What broke the stream, or the receiver's own words.
+pub(crate) async fn send(mut duplex: Duplex, vote: Vote, snapshot: Snapshot, runner: Runner) -> io::Result<Vote> {
+    let SnapshotData::Pinned(mut pinned) = snapshot.snapshot else {
+        return Err(wire::invalid("only a pinned database can be sent"));
+    };
+    let head = SnapshotHead {
+        vote: Some(VoteMessage::from(&vote)),
+        last: pinned.position().map(PositionMessage::from),
+        membership: pinned.state().membership.clone(),
+        bytes: pinned.bytes(),
+    };
+    info!(
+        bytes = head.bytes,
+        index = head.last.map_or(0, |at| at.index),
+        "sending database"
+    );
+    push(&mut duplex, BulkAskKind::Head(head)).await?;
+    loop {
+        let (back, chunk) = blocking(runner, move || {
+            let chunk = next_chunk(&mut pinned);
+            (pinned, chunk)
+        })
+        .await
+        .map_err(io::Error::other)?;
+        pinned = back;
+        match chunk.map_err(io::Error::other)? {
+            Some(chunk) => push(&mut duplex, BulkAskKind::Chunk(chunk)).await?,
+            None => break,
+        }
+    }
+    let digest = pinned
+        .digest()
+        .ok_or_else(|| wire::invalid("a database ended before its length"))?;
+    push(&mut duplex, BulkAskKind::End(digest.hash)).await?;
+    let answer: SnapshotAnswer = wire::read(duplex.rx.recv().await.ok_or_else(broken)?)?;
+    if !answer.failed.is_empty() {
+        return Err(io::Error::other(answer.failed));
+    }
+    wire::required_vote(answer.vote)
+}
+
+fn next_chunk(pinned: &mut PinnedDatabase) -> Result<Option<Bytes>, sqlite::Error> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let filled = pinned.read_chunk(&mut chunk)?;
+    chunk.truncate(filled);
+    Ok((filled > 0).then(|| chunk.into()))
+}
+
+async fn push(duplex: &mut Duplex, kind: BulkAskKind) -> io::Result<()> {
+    duplex
+        .tx
+        .send(wire::frame(&BulkAsk { kind: Some(kind) }))
+        .await
+        .map_err(|_| broken())
+}
+
+/// Receives a database, installs it, and answers.
+///
+/// # Errors
+///
+/// What broke the stream; what was built until then is removed.
+pub(crate) async fn receive(core: &Arc<Core>, mut duplex: Duplex) -> io::Result<()> {
+    let answer = match install(core, &mut duplex).await {
+        Ok(vote) => SnapshotAnswer {
+            failed: String::new(),
+            vote: Some(VoteMessage::from(&vote)),
+        },
+        Err(error) => {
+            debug!(%error, "database not installed");
+            SnapshotAnswer {
+                failed: state_machine::chain(&error),
+                vote: None,
+            }
+        }
+    };
+    duplex.tx.send(wire::frame(&answer)).await.map_err(|_| broken())
+}
+
+async fn install(core: &Arc<Core>, duplex: &mut Duplex) -> io::Result<Vote> {
+    let BulkAskKind::Head(head) = pull(duplex).await? else {
+        return Err(wire::invalid("a database begins with its head"));
+    };
+    let vote = wire::required_vote(head.vote)?;
+    let last = head
+        .last
+        .ok_or_else(|| wire::invalid("a database without a position"))?;
+    let last_membership = codec::stored_membership(&head.membership)?;
+    info!(bytes = head.bytes, index = last.index, "receiving database");
+    let building = core.databases.begin().map_err(io::Error::other)?;
+    let mut incoming = Incoming::new(building).map_err(io::Error::other)?;
+    let runner = core.runner;
+    let hash = loop {
+        match pull(duplex).await? {
+            BulkAskKind::Chunk(chunk) => {
+                let written = blocking(runner, move || incoming.write(&chunk).map(|()| incoming)).await;
+                incoming = written.map_err(io::Error::other)?.map_err(io::Error::other)?;
+            }
+            BulkAskKind::End(hash) => break hash,
+            BulkAskKind::Head(_) => return Err(wire::invalid("a second head")),
+        }
+    };
+    let position = Some(Position {
+        term: last.term,
+        index: last.index,
+    });
+    let sent = Sent {
+        digest: Digest {
+            bytes: head.bytes,
+            hash,
+        },
+        position,
+    };
+    let databases = core.databases.clone();
+    let received = blocking(runner, move || incoming.finish(sent, databases.options())).await;
+    let received = received.map_err(io::Error::other)?.map_err(io::Error::other)?;
+    let meta = SnapshotMeta {
+        last_log_id: Some(last.into()),
+        last_membership,
+    };
+    let snapshot = Snapshot {
+        meta,
+        snapshot: SnapshotData::Received(received),
+    };
+    let response = core
+        .raft()
+        .install_full_snapshot(vote, snapshot)
+        .await
+        .map_err(io::Error::other)?;
+    info!(index = last.index, "database installed");
+    Ok(response.vote)
+}
+
+async fn pull(duplex: &mut Duplex) -> io::Result<BulkAskKind> {
+    let ask: BulkAsk = wire::read(duplex.rx.recv().await.ok_or_else(broken)?)?;
+    ask.kind.ok_or_else(|| wire::invalid("a bulk frame of unknown kind"))
+}
+
+fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Io {
+        what: what.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,302 @@
+//! The state machine as openraft wants it, over the apply core.
+//!
+//! A snapshot is not a copy: building one makes an index durable in SQLite, and the data behind it is the database
+//! itself, pinned when a follower needs it whole.
+//!
+//! Invariants:
+//! * A reply leaves after the commit of the batch that holds its entry.
+//! * A failure of the node is reported once, stops consensus here, and is never an answer (D4).
+//! * The meta of a snapshot that is sent is read inside the transaction that is sent.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::error;
+
+use crate::apply::{self, Applier, Body};
+use crate::consensus::codec;
+use crate::consensus::snapshot::{self, Snapshot, SnapshotData};
+use crate::consensus::types::{
+    Answer, Entry, LogId, Proposal, Responder, SnapshotMeta, StoredMembership, Types, log_id, position,
+};
+use crate::databases::Databases;
+use crate::executor::Executor;
+
+/// Entries of one SQLite transaction: more with savepoints get slower (measured, design.md §8).
+const BATCH_ENTRIES_MAX: usize = 128;
+
+/// Bytes of bodies of one SQLite transaction: bounds the time a batch holds the writer, and memory.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What the state machine shows to the rest of the node.
+pub(crate) struct Progress {
+    /// The last applied index, published after its commit.
+    pub applied: watch::Sender<u64>,
+    /// Why the node stopped applying; set once.
+    pub stopped: watch::Sender<Option<String>>,
+    /// Snapshots made.
+    pub snapshots: AtomicU64,
+    /// Snapshots installed.
+    pub restores: AtomicU64,
+    /// Term and index of the last snapshot made or installed, as (term, index).
+    pub last_snapshot: watch::Sender<(u64, u64)>,
+    /// Databases being sent, and when the last one was done: its follower still wants the log from there on.
+    streams: Mutex<(usize, Option<Instant>)>,
+}
+
+/// How long after a database was sent the log behind it is still kept.
+const STREAM_AFTERMATH: Duration = Duration::from_secs(5);
+
+impl Progress {
+    pub(crate) fn new(applied: u64) -> Self {
+        Self {
+            applied: watch::Sender::new(applied),
+            stopped: watch::Sender::new(None),
+            snapshots: AtomicU64::new(0),
+            restores: AtomicU64::new(0),
+            last_snapshot: watch::Sender::new((0, 0)),
+            streams: Mutex::new((0, None)),
+        }
+    }
+
+    /// A database is being sent until the guard is dropped.
+    pub(crate) fn streaming(self: &Arc<Self>) -> Streaming {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).0 += 1;
+        Streaming(self.clone())
+    }
+
+    /// A follower is being sent the database, or has just been.
+    pub(crate) fn is_streaming(&self) -> bool {
+        let (running, ended) = *self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        running > 0 || ended.is_some_and(|at| at.elapsed() < STREAM_AFTERMATH)
+    }
+
+    /// Notes why the node stops; the first reason stays.
+    pub(crate) fn stop(&self, reason: String) {
+        self.stopped.send_if_modified(|stopped| {
+            if stopped.is_some() {
+                return false;
+            }
+            error!(%reason, "node stops to protect data");
+            *stopped = Some(reason);
+            true
+        });
+    }
+}
+
+/// See [`Progress::streaming`].
+pub(crate) struct Streaming(Arc<Progress>);
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        let mut streams = self.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        *streams = (streams.0 - 1, Some(Instant::now()));
+    }
+}
+
+/// The state machine.
+pub(crate) struct StateMachine {
+    executor: Executor,
+    databases: Arc<Databases>,
+    progress: Arc<Progress>,
+}
+
+impl StateMachine {
+    pub(crate) fn new(executor: Executor, databases: Arc<Databases>, progress: Arc<Progress>) -> Self {
+        Self {
+            executor,
+            databases,
+            progress,
+        }
+    }
+
+    /// Applies one batch and answers those who wait.
+    async fn apply_batch(&self, batch: Batch) -> io::Result<()> {
+        let progress = self.progress.clone();
+        self.executor
+            .run(move |applier| {
+                let replies = applier.apply(&batch.entries).map_err(|error| {
+                    progress.stop(format!("apply: {}", chain(&error)));
+                    io::Error::other(error)
+                })?;
+                progress.applied.send_replace(batch.last);
+                for (responder, reply) in batch.responders.into_iter().zip(replies) {
+                    if let Some(responder) = responder {
+                        responder.send(Answer(reply));
+                    }
+                }
+                Ok(())
+            })
+            .await?
+    }
+}
+
+/// Entries for one transaction, and who waits for each.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<apply::Entry>,
+    responders: Vec<Option<Responder>>,
+    bytes: usize,
+    last: u64,
+}
+
+impl Batch {
+    fn push(&mut self, entry: &Entry, responder: Option<Responder>) {
+        let (body, bytes) = match &entry.payload {
+            EntryPayload::Blank => (Body::Blank, 0),
+            EntryPayload::Normal(proposal) => (command_body(proposal), proposal.bytes().len()),
+            EntryPayload::Membership(membership) => {
+                let bytes = codec::stored_membership_bytes(membership, &entry.log_id);
+                (Body::Membership(bytes), 0)
+            }
+        };
+        self.entries.push(apply::Entry {
+            position: position(&entry.log_id),
+            body,
+        });
+        self.responders.push(responder);
+        self.bytes += bytes;
+        self.last = entry.log_id.index;
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() >= BATCH_ENTRIES_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
+}
+
+fn command_body(proposal: &Proposal) -> Body {
+    Body::Command(proposal.command().clone())
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let (at, membership) = self.executor.run(applied).await?;
+        let membership = match membership {
+            Some(bytes) => codec::stored_membership(&bytes)?,
+            None => StoredMembership::default(),
+        };
+        Ok((at, membership))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut batch = Batch::default();
+        while let Some(item) = entries.next().await {
+            let (entry, responder) = item?;
+            batch.push(&entry, responder);
+            if batch.is_full() {
+                self.apply_batch(std::mem::take(&mut batch)).await?;
+            }
+        }
+        if batch.entries.is_empty() {
+            Ok(())
+        } else {
+            self.apply_batch(batch).await
+        }
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder {
+            executor: self.executor.clone(),
+            databases: self.databases.clone(),
+            progress: self.progress.clone(),
+        }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
+        let received = snapshot::installable(snapshot, &self.databases).map_err(io::Error::other)?;
+        let databases = self.databases.clone();
+        let installed = self
+            .executor
+            .run(move |applier| applier.replace(|| databases.switch(received)))
+            .await?;
+        installed.map_err(|error| {
+            self.progress.stop(format!("install snapshot: {}", chain(&error)));
+            io::Error::other(error)
+        })?;
+        let last = meta.last_log_id.as_ref().map(position);
+        self.progress.restores.fetch_add(1, Ordering::Relaxed);
+        self.progress
+            .last_snapshot
+            .send_replace(last.map_or((0, 0), |at| (at.term, at.index)));
+        self.progress.applied.send_replace(last.map_or(0, |at| at.index));
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        snapshot::pin(&self.databases).map_err(io::Error::other)
+    }
+}
+
+/// Makes the applied index durable: that is the snapshot.
+pub(crate) struct SnapshotBuilder {
+    executor: Executor,
+    databases: Arc<Databases>,
+    progress: Arc<Progress>,
+}
+
+impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let built = self
+            .executor
+            .run(|applier| {
+                let (_, membership) = applied(applier);
+                let durable = applier.make_durable()?;
+                Ok::<_, apply::Error>((durable, membership))
+            })
+            .await?;
+        let (durable, membership) = built.map_err(|error| {
+            self.progress
+                .stop(format!("make the database durable: {}", chain(&error)));
+            io::Error::other(error)
+        })?;
+        let last_membership = match membership {
+            Some(bytes) => codec::stored_membership(&bytes)?,
+            None => StoredMembership::default(),
+        };
+        self.progress.snapshots.fetch_add(1, Ordering::Relaxed);
+        self.progress
+            .last_snapshot
+            .send_replace(durable.map_or((0, 0), |at| (at.term, at.index)));
+        let meta = SnapshotMeta {
+            last_log_id: durable.map(log_id),
+            last_membership,
+        };
+        Ok(Snapshot {
+            meta,
+            snapshot: SnapshotData::Here(self.databases.clone()),
+        })
+    }
+}
+
+/// The applied log id and the membership's bytes.
+fn applied(applier: &mut Applier) -> (Option<LogId>, Option<Bytes>) {
+    let applied = applier.applied();
+    (applied.position.map(log_id), applied.membership)
+}
+
+/// An error and its sources, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

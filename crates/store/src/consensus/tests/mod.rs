@@ -1,0 +1,6 @@
+//! The consensus room from inside: its bytes, its tail, its settings, and openraft's own storage suite.
+
+mod bytes;
+mod settings;
+mod suite;
+mod tail;

@@ -1,0 +1,231 @@
+//! What a node does without being asked: snapshots, checkpoints, promotions, and a look at the disk.
+//!
+//! Invariants:
+//! * A snapshot is an index made durable; nothing is copied, no write waits for it.
+//! * Below the watermark no write is taken, before one could fail (design.md §3, "Disk nearly full").
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use crate::consensus::state_machine::chain;
+use crate::error::Error;
+use crate::member::NodeId;
+use crate::node::Inner;
+
+/// How often the keeper looks around; a virtual 100 ms in the simulator.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Ticks between looks at the disk.
+const DISK_TICKS: u64 = 10;
+
+/// How many times the usual number of entries the log may hold while a follower is sent the database.
+const STREAM_PATIENCE: u64 = 32;
+
+/// How long one snapshot may take before its asker is told that it failed: an fdatasync on a slow disk, at most.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Free space of the data directory, looked at now and then.
+pub(crate) struct DiskSpace {
+    dir: PathBuf,
+    watermark: u64,
+    free: AtomicU64,
+}
+
+impl DiskSpace {
+    pub(crate) fn new(dir: &Path, watermark: u64) -> Self {
+        let disk = Self {
+            dir: dir.to_owned(),
+            watermark,
+            free: AtomicU64::new(u64::MAX),
+        };
+        disk.look();
+        disk
+    }
+
+    /// Whether a write may be taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DiskFull`] below the watermark.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let free = self.free.load(Ordering::Relaxed);
+        if free >= self.watermark {
+            Ok(())
+        } else {
+            Err(Error::DiskFull {
+                free,
+                watermark: self.watermark,
+            })
+        }
+    }
+
+    fn look(&self) {
+        let Ok(stat) = rustix::fs::statvfs(&self.dir) else {
+            return;
+        };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let before = self.free.swap(free, Ordering::Relaxed);
+        match (before >= self.watermark, free >= self.watermark) {
+            (true, false) => warn!(free, watermark = self.watermark, "disk nearly full, refusing writes"),
+            (false, true) => info!(free, "disk has room again, taking writes"),
+            (true, true) | (false, false) => {}
+        }
+    }
+}
+
+/// Runs until the node is dropped.
+pub(crate) async fn run(inner: std::sync::Weak<Inner>) {
+    let mut tick = 0_u64;
+    let mut leader = None;
+    loop {
+        tokio::time::sleep(TICK).await;
+        let Some(inner) = inner.upgrade() else { return };
+        tick += 1;
+        announce(&inner, &mut leader);
+        if tick.is_multiple_of(DISK_TICKS) {
+            inner.disk.look();
+        }
+        if let Some(failure) = inner.core.failure() {
+            inner.core.progress.stop(failure);
+        }
+        if inner.core.progress.stopped.borrow().is_some() {
+            return;
+        }
+        maintain(&inner).await;
+        learn_settings(&inner).await;
+        if due(&inner)
+            && let Err(error) = snapshot(&inner, None).await
+        {
+            warn!(%error, "snapshot failed");
+        }
+        inner.core.promote().await;
+    }
+}
+
+/// Says once who leads, whenever that changes.
+fn announce(inner: &Inner, known: &mut Option<u64>) {
+    let metrics = inner.core.metrics();
+    if metrics.current_leader == *known {
+        return;
+    }
+    *known = metrics.current_leader;
+    let term = metrics.current_term;
+    match known {
+        Some(id) if *id == inner.peer.id.0 => info!(term, "this node leads"),
+        Some(id) => info!(term, leader = %NodeId(*id), "following leader"),
+        None => info!(term, "no leader known"),
+    }
+}
+
+/// Lets the apply core finish checkpoints between two batches.
+async fn maintain(inner: &Inner) {
+    match inner.executor.run(|applier| applier.maintain()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            inner.core.progress.stop(format!("checkpoint: {}", chain(&error)));
+        }
+        Err(error) => debug!(%error, "no maintenance"),
+    }
+}
+
+/// A node that joined learns the cluster's flags from the log, and stops if its own would compute other results.
+async fn learn_settings(inner: &Inner) {
+    if inner.settings_known.load(Ordering::Acquire) {
+        return;
+    }
+    let Ok(Some(fixed)) = inner.executor.run(|applier| applier.applied().settings).await else {
+        return;
+    };
+    match crate::open::check_settings(&inner.config, Some(&fixed), &inner.settings) {
+        Ok(()) => inner.settings_known.store(true, Ordering::Release),
+        Err(error) => inner.core.progress.stop(error.to_string()),
+    }
+}
+
+/// Enough entries since the last snapshot?
+///
+/// While a follower is sent the database the log is kept, so that it can go on from there; up to a cap, since the log
+/// must not fill the disk for one slow follower.
+fn due(inner: &Inner) -> bool {
+    let progress = &inner.core.progress;
+    let (_, last) = *progress.last_snapshot.borrow();
+    let entries = progress.applied.borrow().saturating_sub(last);
+    let patience = if progress.is_streaming() { STREAM_PATIENCE } else { 1 };
+    entries >= inner.config.snapshot_entries.saturating_mul(patience)
+}
+
+/// See [`crate::Node::snapshot`].
+pub(crate) async fn snapshot(inner: &Arc<Inner>, trailing: Option<u64>) -> Result<bool, Error> {
+    let applied = *inner.core.progress.applied.borrow();
+    if applied == 0 || inner.core.progress.last_snapshot.borrow().1 >= applied {
+        return Ok(false);
+    }
+    inner.core.trigger_snapshot().await?;
+    // Consensus must know of the snapshot before it can purge below it; the builder alone is not enough.
+    let known = inner.core.until(|metrics| {
+        let index = metrics.snapshot.as_ref().map_or(0, |at| at.index);
+        (index >= applied).then_some(index)
+    });
+    let index = match tokio::time::timeout(SNAPSHOT_TIMEOUT, known).await {
+        Ok(Some(index)) => index,
+        Ok(None) => return Err(Error::Stopped("consensus has stopped".to_owned())),
+        Err(_) => {
+            return Err(Error::Stopped(format!(
+                "snapshot of index {applied} not done in {SNAPSHOT_TIMEOUT:?}"
+            )));
+        }
+    };
+    debug!(index, "snapshot made");
+    if let Some(trailing) = trailing {
+        inner.core.trigger_purge(index.saturating_sub(trailing)).await?;
+    }
+    Ok(true)
+}
+
+/// Has this node applied what it knew to be committed at start, and does it know a leader?
+///
+/// The leader is ready with the first entry of its own term; a follower with what the leader first told it. Latched: a
+/// node does not lose its readiness by falling behind, only by losing the leader.
+pub(crate) fn is_ready(inner: &Inner) -> bool {
+    let metrics = inner.core.metrics();
+    let Some(leader) = metrics.current_leader else {
+        return false;
+    };
+    if inner.ready.load(Ordering::Acquire) {
+        return true;
+    }
+    let applied = *inner.core.progress.applied.borrow();
+    let caught_up = if leader == inner.peer.id.0 {
+        metrics
+            .last_applied
+            .as_ref()
+            .is_some_and(|id| id.leader_id.term == metrics.current_term)
+    } else {
+        let heard = inner.core.last_heard();
+        heard.committed > 0 && applied >= heard.first_committed
+    };
+    let ready = caught_up && applied >= inner.committed_at_start;
+    if ready {
+        inner.ready.store(true, Ordering::Release);
+    }
+    ready
+}
+
+/// A lone voter need not wait for anybody's silence: it stands at once.
+pub(crate) async fn elect_if_alone(inner: &Inner) {
+    let metrics = inner.core.metrics();
+    let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+    if voters != [inner.peer.id.0] {
+        return;
+    }
+    if let Err(error) = inner.core.trigger_election().await {
+        warn!(%error, "could not stand for election");
+    }
+    let led = inner.core.until(|metrics| metrics.current_leader);
+    // Not fatal if it takes longer: the election timer goes on.
+    let _ = tokio::time::timeout(Duration::from_secs(1), led).await;
+}

@@ -1,0 +1,255 @@
+//! Nodes for tests: an in-process transport, temporary directories, and waiting for conditions.
+#![expect(clippy::expect_used, reason = "a test's own scaffolding may fail the test")]
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use command::reply::{OutcomeKind, Reply};
+use command::request::Kind;
+use command::rows::{CellRef, Columns, End, RowSink};
+use command::statement::Statement;
+use sqlite::{Cancel, QueryOptions};
+use store::config::Config;
+use store::environment::{Clock, Environment, Random, Runner};
+use store::member::Peer;
+use store::read::{Level, ReadRequest};
+use store::transport::{BoxFuture, Channel, Duplex, FRAMES_MAX, Transport};
+use store::{Error, Node};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+/// How long a condition may take before the test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a condition is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Reaches nodes by address within this process.
+#[derive(Default)]
+pub struct Switchboard {
+    nodes: Mutex<HashMap<String, Node>>,
+}
+
+impl Switchboard {
+    pub fn plug(&self, node: &Node) {
+        self.nodes
+            .lock()
+            .expect("unpoisoned")
+            .insert(node.peer().address.clone(), node.clone());
+    }
+
+    pub fn unplug(&self, address: &str) {
+        self.nodes.lock().expect("unpoisoned").remove(address);
+    }
+}
+
+pub struct Wire(pub Arc<Switchboard>);
+
+impl Transport for Wire {
+    fn connect(&self, peer: &Peer, channel: Channel) -> BoxFuture<'static, io::Result<Duplex>> {
+        let node = self.0.nodes.lock().expect("unpoisoned").get(&peer.address).cloned();
+        Box::pin(async move {
+            let node = node.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+            let (to, from_here) = mpsc::channel(FRAMES_MAX);
+            let (from_there, back) = mpsc::channel(FRAMES_MAX);
+            let theirs = Duplex {
+                tx: from_there,
+                rx: from_here,
+            };
+            tokio::spawn(async move { node.accept(channel, theirs).await });
+            Ok(Duplex { tx: to, rx: back })
+        })
+    }
+}
+
+struct WallClock;
+
+impl Clock for WallClock {
+    fn now_us(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        i64::try_from(since.as_micros()).expect("before the year 294,000")
+    }
+}
+
+struct Counter(AtomicU64);
+
+impl Random for Counter {
+    fn next(&self) -> u64 {
+        self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+    }
+}
+
+pub fn config(dir: &Path, name: &str, voter: bool) -> Config {
+    Config {
+        voter,
+        ..Config::new(dir.to_owned(), name.to_owned(), format!("{name}:4002"))
+    }
+}
+
+pub async fn open(config: Config, board: &Arc<Switchboard>) -> Result<Node, Error> {
+    let seed = u64::from(config.name.as_bytes()[0]) << 32 | u64::from(std::process::id());
+    let environment = Environment {
+        transport: Arc::new(Wire(board.clone())),
+        disk: Arc::new(log::FsDisk::new(config.dir.join("log")).expect("a log directory")),
+        clock: Arc::new(WallClock),
+        random: Arc::new(Counter(AtomicU64::new(seed))),
+        runner: Runner::Threads,
+    };
+    let node = Node::open(config, environment).await?;
+    board.plug(&node);
+    Ok(node)
+}
+
+/// A cluster of voters named by their letters, each in a directory of its own.
+pub struct Cluster {
+    pub board: Arc<Switchboard>,
+    pub nodes: Vec<Node>,
+    pub dirs: Vec<TempDir>,
+}
+
+impl Cluster {
+    pub async fn form(names: &[&str]) -> Self {
+        let board = Arc::new(Switchboard::default());
+        let (mut nodes, mut dirs) = (Vec::new(), Vec::new());
+        for name in names {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            nodes.push(open(config(dir.path(), name, true), &board).await.expect("a new node"));
+            dirs.push(dir);
+        }
+        let voters = nodes.iter().map(|node| node.peer().clone()).collect();
+        nodes[0].initialize(voters).await.expect("a new cluster");
+        let cluster = Self { board, nodes, dirs };
+        cluster.leader().await;
+        cluster
+    }
+
+    /// The node that leads, once there is one that is ready.
+    pub async fn leader(&self) -> Node {
+        until("a leader", || {
+            self.nodes
+                .iter()
+                .find(|node| node.is_leader() && node.is_ready())
+                .cloned()
+        })
+        .await
+    }
+
+    pub async fn follower(&self) -> Node {
+        let leader = self.leader().await;
+        self.nodes
+            .iter()
+            .find(|node| node.peer() != leader.peer())
+            .cloned()
+            .expect("a second node")
+    }
+
+    /// Every node has applied `index`, and all hold the same content.
+    pub async fn converged(&self, index: u64) {
+        let mut hashes = Vec::new();
+        for node in &self.nodes {
+            node.wait_applied(index, PATIENCE).await.expect("applied in time");
+            hashes.push(node.content_hash().await.expect("hashable").hash);
+        }
+        assert!(
+            hashes.windows(2).all(|pair| pair[0] == pair[1]),
+            "content differs: {hashes:x?}"
+        );
+    }
+}
+
+/// Waits for `probe` to give something.
+pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut looks = tokio::time::interval(LOOK_AGAIN);
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(looks.tick().await < deadline, "no {what} within {PATIENCE:?}");
+    }
+}
+
+pub async fn execute(node: &Node, statements: &[&str]) -> Result<Reply, Error> {
+    let statements = statements.iter().map(|sql| Statement::new(*sql)).collect();
+    node.write(node.stamp(statements, Kind::Execute, true), PATIENCE).await
+}
+
+/// Executes, and expects no error anywhere in the reply.
+pub async fn succeed(node: &Node, statements: &[&str]) -> Reply {
+    let reply = execute(node, statements).await.expect("taken");
+    assert_eq!(reply.error, None);
+    for outcome in &reply.outcomes {
+        assert!(!matches!(outcome.kind, Some(OutcomeKind::Error(_))), "{outcome:?}");
+    }
+    reply
+}
+
+pub fn read(level: Level) -> ReadRequest {
+    ReadRequest {
+        level,
+        freshness: None,
+        freshness_strict: false,
+        min_index: 0,
+        timeout: PATIENCE,
+    }
+}
+
+/// The rows of one query at a level, each as text with `|` between cells.
+pub async fn query(node: &Node, sql: &str, level: Level) -> Result<Vec<String>, Error> {
+    node.confirm(read(level)).await?;
+    let mut sink = Text::default();
+    let statements = [Statement::new(sql)];
+    let readers = node.readers();
+    let mut reader = readers.check_out(PATIENCE).expect("a reader");
+    reader
+        .query(&statements, &QueryOptions::default(), &mut sink, &Cancel::new())
+        .expect("readable");
+    Ok(sink.0)
+}
+
+#[derive(Default)]
+struct Text(Vec<String>);
+
+impl RowSink for Text {
+    fn columns(&mut self, _columns: &Columns) -> std::ops::ControlFlow<()> {
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn row(&mut self, cells: &[CellRef<'_>]) -> std::ops::ControlFlow<()> {
+        let cells: Vec<String> = cells
+            .iter()
+            .map(|cell| match cell {
+                CellRef::Null => "NULL".to_owned(),
+                CellRef::Integer(value) => value.to_string(),
+                CellRef::Real(value) => value.to_string(),
+                CellRef::Text(bytes) | CellRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            })
+            .collect();
+        self.0.push(cells.join("|"));
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn end(&mut self, end: End, _elapsed: Duration) -> std::ops::ControlFlow<()> {
+        if let End::Failed(text) = end {
+            self.0.push(format!("error: {text}"));
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+}
+
+/// Opens a directory again as soon as its last owner has let go of it.
+pub async fn reopen(config: Config, board: &Arc<Switchboard>) -> Node {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut looks = tokio::time::interval(LOOK_AGAIN);
+    loop {
+        match open(config.clone(), board).await {
+            Ok(node) => return node,
+            Err(Error::Locked(_)) => assert!(looks.tick().await < deadline, "still locked after {PATIENCE:?}"),
+            Err(error) => panic!("reopen: {error}"),
+        }
+    }
+}
