@@ -48,8 +48,8 @@ pub(crate) struct Item {
 pub(crate) struct Book {
     pub accepted: Marks,
     pub queue: VecDeque<Item>,
-    /// The committed position changed since it was last written.
-    pub committed_waits: bool,
+    /// The committed position changed since it was last written; the ticket of its record, after which it may be.
+    pub committed_waits: Option<u64>,
     pub flushed: Index,
     /// Segments of the log, oldest first; the last is being written.
     pub segments: VecDeque<Arc<Segment>>,
@@ -85,7 +85,7 @@ impl Book {
             accepted: flushed.marks.clone(),
             first: flushed.first().unwrap_or(0),
             queue: VecDeque::new(),
-            committed_waits: false,
+            committed_waits: None,
             flushed,
             segments,
             stop: None,
@@ -136,8 +136,22 @@ impl Book {
     pub fn save_committed(&mut self, committed: Option<Position>) {
         if self.accepted.committed != committed {
             self.accepted.committed = committed;
-            self.committed_waits = true;
+            self.committed_waits = Some(committed.map_or(0, |committed| self.ticket_of(committed)));
         }
+    }
+
+    /// The committed position, if it is to be written at the end of a batch after which the queue is what it is now, and
+    /// the stream ends at `last`. Never before its record: the stream may still hold another one at that index, which a
+    /// truncation in the queue removes.
+    pub fn take_committed(&mut self, last: Option<Position>) -> Option<Option<Position>> {
+        let committed = self.accepted.committed;
+        let ticket = self.committed_waits?;
+        let in_stream = self.queue.front().is_none_or(|next| next.ticket > ticket);
+        if !in_stream || committed.map(|committed| committed.index) > last.map(|last| last.index) {
+            return None;
+        }
+        self.committed_waits = None;
+        Some(committed)
     }
 
     /// The completion comes back when it is due at once.
@@ -209,7 +223,7 @@ impl Book {
             return None;
         }
         match self.waiting_at(index) {
-            Some(record) => Some(record.position),
+            Some((_, record)) => Some(record.position),
             None => self.flushed.slot(index).map(|slot| Position { term: slot.term, index }),
         }
     }
@@ -227,7 +241,7 @@ impl Book {
         };
         let mut bytes = 0;
         for index in range.start.max(first)..range.end.min(last.index + 1) {
-            let record = self.waiting_at(index);
+            let record = self.waiting_at(index).map(|(_, record)| record);
             let slot = if record.is_none() {
                 self.flushed.slot(index)
             } else {
@@ -260,10 +274,19 @@ impl Book {
         self.waiting_bytes
     }
 
-    fn waiting_at(&self, index: u64) -> Option<&Record> {
+    fn waiting_at(&self, index: u64) -> Option<&(u64, Record)> {
         let (_, first) = self.waiting.front()?;
         let nth = index.checked_sub(first.position.index)?;
-        self.waiting.get(usize::try_from(nth).ok()?).map(|(_, record)| record)
+        self.waiting.get(usize::try_from(nth).ok()?)
+    }
+
+    /// Ticket with which the record at `position` enters the stream; 0: it is there.
+    fn ticket_of(&self, position: Position) -> u64 {
+        if Some(position) == self.accepted.purged || self.position_at(position.index) != Some(position) {
+            // Not a record: everything accepted so far must be there first.
+            return self.ticket;
+        }
+        self.waiting_at(position.index).map_or(0, |(ticket, _)| *ticket)
     }
 
     fn extend(&self, runs: &mut Vec<Run>, index: u64, slot: Slot) {

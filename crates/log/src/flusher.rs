@@ -256,12 +256,8 @@ impl Flusher {
             last = item.operation.last_after(last);
             batch.items.extend(book.queue.pop_front());
         }
-        // The committed position rides along once its record is in the stream.
-        let committed = book.accepted.committed;
-        let covered = committed.map(|committed| committed.index) <= last.map(|last| last.index);
-        if book.committed_waits && bytes > 0 && covered && bytes + codec::frame_bytes(0) <= active.room() {
-            book.committed_waits = false;
-            batch.committed = Some(committed);
+        if bytes > 0 && bytes + codec::frame_bytes(0) <= active.room() {
+            batch.committed = book.take_committed(last);
         }
         drop(book);
         self.encode(&mut batch);

@@ -89,6 +89,24 @@ fn a_committed_position_never_precedes_its_record_to_the_disk() {
 }
 
 #[test]
+fn a_committed_position_never_meets_a_record_that_it_does_not_mean() {
+    let mut rig = Rig::new();
+    rig.fill(0, 5, 10);
+    // The first batch ends, for want of room in the segment, before the truncation of record 1.5.
+    rig.log.append(vec![record(1, 5, 10)], ignore()).expect("appended");
+    for _ in 0..13 {
+        rig.log.save_vote(Bytes::from(vec![0; 1000]), ignore()).expect("saved");
+    }
+    rig.log.truncate_after(Some(at(1, 4)), ignore());
+    rig.log.append(vec![record(2, 5, 10)], ignore()).expect("appended");
+    rig.log.save_committed(Some(at(2, 5)));
+    assert_eq!(rig.flusher.step(), Step::Progress);
+    assert_eq!(rig.log.state().flushed, Some(at(1, 5)), "the test catches the moment");
+    let rig = rig.restart().expect("opens");
+    assert_eq!(rig.log.state().committed, None);
+}
+
+#[test]
 fn everything_survives_a_restart() {
     let mut rig = Rig::new();
     rig.fill(0, 300, 200);

@@ -36,6 +36,8 @@ enum Work {
     FailCreates(u64),
     /// The process dies.
     Restart,
+    /// The process dies, and the next start fails after this many flushes.
+    FailStart(u64),
     /// Power is lost.
     Crash(u64),
 }
@@ -139,6 +141,14 @@ impl Run {
             Work::FailCreates(after) => self.rig.disk.fail_creates_after(*after),
             Work::Restart => {
                 self.rig.disk.restart();
+                self.reopen()?;
+            }
+            Work::FailStart(after) => {
+                let disk = self.rig.disk.clone();
+                disk.restart();
+                disk.fail_syncs_after(*after);
+                drop(Rig::on(disk.clone()));
+                disk.restart();
                 self.reopen()?;
             }
             Work::Crash(seed) => {
@@ -280,6 +290,7 @@ fn work() -> impl Strategy<Value = Work> {
         1 => (0..4u64).prop_map(Work::FailSyncs),
         1 => (0..2u64).prop_map(Work::FailCreates),
         2 => Just(Work::Restart),
+        1 => (0..3u64).prop_map(Work::FailStart),
         3 => any::<u64>().prop_map(Work::Crash),
     ]
 }
@@ -289,7 +300,7 @@ fn works() -> impl Strategy<Value = Vec<Work>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_acknowledged_survives_and_nothing_else_appears(works in works()) {
