@@ -10,6 +10,7 @@
 //! ```
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlite::meta::Position;
@@ -28,6 +29,8 @@ type Job = Box<dyn FnOnce(&mut Option<Applier>) + Send>;
 #[derive(Clone)]
 pub(crate) struct Executor {
     mode: Mode,
+    /// The greatest index that is known to be durable in SQLite: a purge below it need not wait for apply.
+    durable: Arc<AtomicU64>,
 }
 
 #[derive(Clone)]
@@ -56,7 +59,10 @@ impl Executor {
                 Mode::Thread(tx)
             }
         };
-        Ok(Self { mode })
+        Ok(Self {
+            mode,
+            durable: Arc::default(),
+        })
     }
 
     /// Runs `job` on the apply core, after those that were given before.
@@ -85,13 +91,29 @@ impl Executor {
         }
     }
 
-    /// Makes SQLite durable through `through`.
+    /// Makes SQLite durable, and answers how far it is.
+    ///
+    /// # Errors
+    ///
+    /// When the flush failed; the node must stop (D5).
+    pub(crate) async fn make_durable(&self) -> io::Result<Option<Position>> {
+        let durable = self.run(Applier::make_durable).await?.map_err(io::Error::other)?;
+        if let Some(at) = durable {
+            self.durable.fetch_max(at.index, Ordering::AcqRel);
+        }
+        Ok(durable)
+    }
+
+    /// Makes SQLite durable through `through`; at once when it is known to be.
     ///
     /// # Errors
     ///
     /// When the flush failed, or when SQLite has not applied that far: the purge must not go on (D6).
     pub(crate) async fn make_durable_through(&self, through: Position) -> io::Result<()> {
-        let durable = self.run(Applier::make_durable).await?.map_err(io::Error::other)?;
+        if self.durable.load(Ordering::Acquire) >= through.index {
+            return Ok(());
+        }
+        let durable = self.make_durable().await?;
         if durable.is_some_and(|at| at.index >= through.index) {
             return Ok(());
         }

@@ -19,6 +19,10 @@ use crate::node::Inner;
 /// How often the keeper looks around; a virtual 100 ms in the simulator.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Ticks between two snapshots at least: at full speed the entries alone would ask for several a second, each a flush
+/// of everything that SQLite has written.
+const SNAPSHOT_TICKS: u64 = 10;
+
 /// Ticks between looks at the disk.
 const DISK_TICKS: u64 = 10;
 
@@ -97,7 +101,8 @@ pub(crate) async fn run(inner: std::sync::Weak<Inner>) {
         }
         maintain(&inner).await;
         learn_settings(&inner).await;
-        if due(&inner)
+        if tick.is_multiple_of(SNAPSHOT_TICKS)
+            && due(&inner)
             && let Err(error) = snapshot(&inner, None).await
         {
             warn!(%error, "snapshot failed");

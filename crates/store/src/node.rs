@@ -314,6 +314,11 @@ impl Node {
         if self.is_ready() { Ok(()) } else { Err(Error::NotReady) }
     }
 
+    /// The last index applied here.
+    pub fn applied(&self) -> u64 {
+        *self.inner.core.progress.applied.borrow()
+    }
+
     /// Waits until this node has applied `index`.
     ///
     /// # Errors
@@ -335,8 +340,8 @@ impl Node {
     /// Stops consensus, makes the database durable, closes everything.
     pub async fn shutdown(&self) {
         self.inner.core.shutdown().await;
-        let durable = self.inner.executor.run(|applier| applier.make_durable()).await;
-        if let Ok(Err(error)) = durable {
+        let durable = self.inner.executor.make_durable().await;
+        if let Err(error) = durable {
             warn!(%error, "the database could not be made durable; the log will be replayed");
         }
         self.inner.executor.close().await;

@@ -252,18 +252,10 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let built = self
-            .executor
-            .run(|applier| {
-                let (_, membership) = applied(applier);
-                let durable = applier.make_durable()?;
-                Ok::<_, apply::Error>((durable, membership))
-            })
-            .await?;
-        let (durable, membership) = built.map_err(|error| {
+        let (_, membership) = self.executor.run(applied).await?;
+        let durable = self.executor.make_durable().await.inspect_err(|error| {
             self.progress
-                .stop(format!("make the database durable: {}", chain(&error)));
-            io::Error::other(error)
+                .stop(format!("make the database durable: {}", chain(error)));
         })?;
         let last_membership = match membership {
             Some(bytes) => codec::stored_membership(&bytes)?,
