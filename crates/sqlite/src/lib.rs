@@ -13,6 +13,7 @@ pub mod checkpoint;
 mod classify;
 mod content;
 mod context;
+mod dump;
 mod effect;
 mod engine;
 mod entry;
@@ -36,6 +37,7 @@ pub mod writer;
 
 pub use classify::Class;
 pub use content::{Content, ContentHash, content_hash};
+pub use dump::Dump;
 pub use entry::{Care, Conclusion, Ran, Resume};
 pub use error::Error;
 pub use ffi::hooks::Backfill;
