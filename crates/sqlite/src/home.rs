@@ -6,6 +6,7 @@
 //!  db/current        which generation counts: the only truth
 //!  db/7/db.sqlite    the current one, with its -wal and -shm
 //!  db/8/db.sqlite    one that is being built, or an old one that somebody still reads
+//!  db/scratch-0      what a backup was working on when the process died
 //!
 //!  begin ──► folder 8 ──► built, validated, flushed ──switch──► current = 8 ──► folder 7 goes with its last user
 //!    └───────────── a crash: the next start removes folder 8 ◄──┘└──► … removes folder 7
@@ -28,6 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Error;
+use crate::strip;
 
 const FOLDER: &str = "db";
 const POINTER: &str = "current";
@@ -98,6 +100,7 @@ impl Home {
         for number in found.iter().filter(|number| **number != current.number()) {
             remove_folder(&folder.join(number.to_string()))?;
         }
+        strip::remove_scratch(&folder)?;
         Ok(Self {
             folder,
             last: number,
@@ -166,6 +169,12 @@ impl Generation {
     /// Its database file.
     pub fn database(&self) -> PathBuf {
         self.inner.folder.join(DATABASE)
+    }
+
+    /// The folder of all generations: the place for files of no use after a crash, which the next start removes there.
+    pub fn home(&self) -> &Path {
+        // A generation's folder is made as a child of its home.
+        self.inner.folder.parent().unwrap_or(&self.inner.folder)
     }
 }
 

@@ -31,6 +31,7 @@ mod pin;
 mod pragma;
 mod reader;
 mod readers;
+mod strip;
 mod wal;
 mod watch;
 pub mod writer;

@@ -111,7 +111,22 @@ pub(crate) fn open_writer(path: &Path, options: &Options) -> Result<Connection, 
     Ok(connection)
 }
 
-/// What both kinds of connection share.
+/// Opens a database that nobody else knows of, to rework it. A crash may destroy it.
+///
+/// # Errors
+///
+/// [`Error::Sqlite`] when the file cannot be opened or an option is refused.
+pub(crate) fn open_private(path: &Path, options: &Options) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    ffi::vfs::register()?;
+    let connection = Connection::open_with_flags_and_vfs(path, flags, ffi::vfs::PLAIN)
+        .map_err(Error::sqlite("open a database to rework"))?;
+    configure(&connection, options)?;
+    pragma(&connection, "synchronous", "OFF")?;
+    Ok(connection)
+}
+
+/// What all kinds of connection share.
 fn configure(connection: &Connection, options: &Options) -> Result<(), Error> {
     for (setting, on) in [
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),

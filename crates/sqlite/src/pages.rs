@@ -22,17 +22,21 @@ use command::rows::CellRef;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::Error;
-use crate::ffi::statement::StatementError;
+use crate::ffi::statement::{Session, StatementError};
 use crate::home::{Building, Generation};
 use crate::meta::{self, Position, State};
 use crate::open::{self, Options};
 use crate::pin::{Pin, PinBounds};
-use crate::watch::Clock;
+use crate::strip::{self, Scratch, Stripped};
+use crate::watch::{Cancel, Clock};
 
 /// Where a database's header says how it is written and read: 1 is a rollback journal, 2 is WAL.
 const VERSIONS_AT: usize = 18;
 
 const READ_PAGE: &str = "SELECT data FROM sqlite_dbpage WHERE pgno=?1";
+
+/// Steps of SQLite's virtual machine between two looks at whether a VACUUM is to end.
+const STEPS_BETWEEN_QUESTIONS: i32 = 10_000;
 
 /// Bytes moved at a time when a snapshot is spilled.
 const SPILL_BYTES: usize = 1 << 20;
@@ -87,6 +91,8 @@ enum Source {
 /// The pages of a snapshot.
 struct Pages {
     pin: Pin,
+    /// The pages that differ because our tables are left out.
+    stripped: Option<Stripped>,
     journal: Journal,
     page_size: usize,
     /// The page read last; 0 for none.
@@ -116,17 +122,38 @@ impl PinnedDatabase {
         journal: Journal,
     ) -> Result<Self, Error> {
         let pin = Pin::take(generation, options, clock, bounds)?;
-        let number = |sql: &str| {
-            pin.connection()
-                .query_row(sql, [], |row| row.get::<_, i64>(0))
-                .map(|number| number as u64)
-                .map_err(Error::sqlite("measure a snapshot"))
-        };
-        let (page_size, page_count) = (number("PRAGMA page_size")?, number("PRAGMA page_count")?);
+        let page_count = strip::number(pin.connection(), "PRAGMA page_count")?;
+        Self::of(pin, None, page_count, journal)
+    }
+
+    /// Pins the database as it is now, to be streamed without our tables: what any SQLite takes for a database of its own.
+    ///
+    /// Needs room beside the generations for the pages of our tables and of the schema; for the whole database if it has
+    /// `auto_vacuum`. The files there have no names once this returns.
+    ///
+    /// # Errors
+    ///
+    /// What opening, reading and writing report.
+    pub fn pin_stripped(
+        generation: &Generation,
+        options: &Options,
+        clock: Clock,
+        bounds: PinBounds,
+        journal: Journal,
+    ) -> Result<Self, Error> {
+        let pin = Pin::take(generation, options, clock, bounds)?;
+        let stripped = Stripped::of(&pin, generation.home(), options)?;
+        let page_count = stripped.page_count();
+        Self::of(pin, Some(stripped), page_count, journal)
+    }
+
+    fn of(pin: Pin, stripped: Option<Stripped>, page_count: u64, journal: Journal) -> Result<Self, Error> {
+        let page_size = strip::number(pin.connection(), "PRAGMA page_size")?;
         Ok(Self {
             state: pin.state().clone(),
             source: Source::Pinned(Box::new(Pages {
                 pin,
+                stripped,
                 journal,
                 page_size: page_size as usize,
                 number: 0,
@@ -213,6 +240,42 @@ impl PinnedDatabase {
         Ok(())
     }
 
+    /// Rebuilds the database without free pages, in a file without a name in `folder`; the stream is then that file, in
+    /// which the journal is [`Journal::Rollback`]. Releases the snapshot as soon as it is copied, at the speed of the disk.
+    ///
+    /// Nothing was read of the stream yet. Needs room in `folder` for two copies. Blocks for as long as SQLite takes;
+    /// `cancel` ends it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_chunk`], [`Error::Io`] and [`Error::Sqlite`]: it is of no use any more.
+    pub fn vacuum(&mut self, folder: &Path, options: &Options, cancel: Cancel) -> Result<(), Error> {
+        assert!(self.offset == 0, "a database is rebuilt before it is streamed");
+        let scratch = Scratch::new(folder)?;
+        let (whole, compact) = (scratch.file("whole.sqlite"), scratch.file("compact.sqlite"));
+        let what = "copy a database to rebuild it";
+        let mut file = File::create_new(&whole).map_err(Error::io(what))?;
+        self.copy_rest(&mut file, what)?;
+        drop(file);
+        self.source = Source::Drained;
+        let mut connection = open::open_private(&whole, options)?;
+        let asked = cancel.clone();
+        connection
+            .progress_handler(STEPS_BETWEEN_QUESTIONS, Some(move || asked.is_cancelled()))
+            .map_err(Error::sqlite("watch a VACUUM"))?;
+        let done = connection.execute("VACUUM INTO ?1", [compact.to_string_lossy()]);
+        if cancel.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
+        done.map_err(Error::sqlite("rebuild a database"))?;
+        let file = File::open(&compact).map_err(Error::io("open a rebuilt database"))?;
+        let bytes = file.metadata().map_err(Error::io("measure a rebuilt database"))?.len();
+        (self.offset, self.hasher) = (0, Xxh3::new());
+        self.page_count = bytes / self.page_size as u64;
+        self.source = Source::Spilled(file);
+        Ok(())
+    }
+
     fn copy_rest(&mut self, file: &mut File, what: &str) -> Result<(), Error> {
         let mut buffer = vec![0; SPILL_BYTES];
         loop {
@@ -258,7 +321,14 @@ impl Pages {
     fn load(&mut self, number: u64) -> Result<(), Error> {
         self.pin.check()?;
         self.number = 0;
-        self.fetch(number).map_err(|error| self.pin.stopped(error))?;
+        let holder = self.stripped.as_ref().and_then(|stripped| stripped.holder_of(number));
+        read_page(holder.unwrap_or(self.pin.session()), number, &mut self.page)
+            .map_err(|error| self.pin.stopped(error))?;
+        assert_eq!(
+            self.page.len(),
+            self.page_size,
+            "all pages of a database are equally long"
+        );
         if number == 1 {
             let version = match self.journal {
                 Journal::Rollback => 1,
@@ -269,24 +339,20 @@ impl Pages {
         self.number = number;
         Ok(())
     }
+}
 
-    fn fetch(&mut self, number: u64) -> Result<(), StatementError> {
-        let missing = || StatementError::new(format!("page {number} is missing"));
-        let (statement, _) = self.pin.session().prepare(READ_PAGE)?;
-        let mut statement = statement.ok_or_else(missing)?;
-        let mut execution = statement.begin();
-        execution.bind(1, CellRef::Integer(number as i64))?;
-        execution.step()?;
-        let [CellRef::Blob(bytes)] = execution.row()? else {
-            return Err(missing());
-        };
-        if bytes.len() != self.page_size {
-            return Err(missing());
+/// Reads a page of the database that `session` sees.
+pub(crate) fn read_page(session: &Session, number: u64, page: &mut Vec<u8>) -> Result<(), StatementError> {
+    page.clear();
+    meta::visit(session, READ_PAGE, &[CellRef::Integer(number as i64)], |row| {
+        if let [CellRef::Blob(bytes)] = row {
+            page.extend_from_slice(bytes);
         }
-        self.page.clear();
-        self.page.extend_from_slice(bytes);
-        Ok(())
+    })?;
+    if page.is_empty() {
+        return Err(StatementError::new(format!("page {number} is missing")));
     }
+    Ok(())
 }
 
 impl Incoming {
