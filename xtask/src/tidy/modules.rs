@@ -16,6 +16,8 @@ const ARROWS: &[(&str, &str)] = &[
     ("metrics", ""),
     ("duration", ""),
     ("signals", ""),
+    ("logging", ""),
+    ("machine", ""),
     ("flags", "duration"),
     ("forwarded", "auth"),
     ("cluster", "forwarded net auth"),
@@ -30,7 +32,7 @@ const ARROWS: &[(&str, &str)] = &[
     ),
     ("server", "*"),
     ("lib", "*"),
-    ("main", "flags config server signals"),
+    ("main", "flags config server signals logging"),
 ];
 
 /// Checks every file of the server that is not an integration test.
