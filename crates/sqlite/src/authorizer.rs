@@ -171,6 +171,7 @@ fn pragma(context: &Context, name: &str, value: Option<&str>) -> Result<Authoriz
     } else {
         Form::Table
     };
+    context.found(Facts::PRAGMA);
     if name.eq_ignore_ascii_case("defer_foreign_keys") {
         context.found(Facts::DEFERS);
     }

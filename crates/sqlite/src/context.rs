@@ -95,6 +95,9 @@ impl Facts {
     /// It has a recursive part.
     pub(crate) const RECURSIVE: Self = Self(1 << 8);
 
+    /// It is a PRAGMA: it may act while it is prepared, and expire itself.
+    pub(crate) const PRAGMA: Self = Self(1 << 9);
+
     /// Whether all of `other` holds.
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0

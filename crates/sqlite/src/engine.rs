@@ -53,6 +53,9 @@ impl<'a> Engine<'a> {
             Some(facts) => Facts(facts),
             None => {
                 statement.set_note(facts.0);
+                if facts.has(Facts::PRAGMA) {
+                    statement.release();
+                }
                 facts
             }
         };

@@ -117,6 +117,14 @@ pub(crate) struct Entry<'a> {
     facts: Facts,
 }
 
+/// The savepoint around a unit.
+#[derive(Default)]
+struct Guard {
+    open: bool,
+    /// The text holds several statements: a failure undoes all of them.
+    several: bool,
+}
+
 /// How a unit ended.
 enum Unit {
     Done,
@@ -290,32 +298,33 @@ impl<'a> Entry<'a> {
         let began = Instant::now();
         // SQLite ends a text at its first NUL.
         let sql = text.sql.split('\0').next().unwrap_or_default();
-        let mut guarded = false;
+        let mut guard = Guard::default();
         self.reply_cut = false;
-        let mut result = self.statements(sql, text, inside, &mut guarded)?;
+        let mut result = self.statements(sql, text, inside, &mut guard)?;
         if result.is_err() && self.engine.is_rolled_back() {
             return Ok(Unit::RolledBack(Box::new(self.left(result, began))));
         }
-        let bare = self.care == Care::Quick && !inside && !guarded;
-        if let Ok(answer) = &result
-            && let Some(error) = self.objection(answer.facts, inside)?
-        {
-            result = Err(error.into());
-            if bare {
-                return Ok(Unit::NeedsCare);
-            }
-        } else if result.is_err() && self.reply_cut && bare {
+        let objection = match &result {
+            Ok(answer) => self.objection(answer.facts, inside)?,
+            Err(_) => self.leftover(inside),
+        };
+        let bare = self.care == Care::Quick && !inside && !guard.open;
+        if bare && (objection.is_some() || self.reply_cut) {
             return Ok(Unit::NeedsCare);
         }
-        if guarded {
-            match &result {
-                Ok(answer) => {
-                    if let Some(error) = self.close(&UNIT, answer.facts)? {
-                        result = Err(error.into());
-                    }
-                }
-                Err(_) => self.undo(&UNIT, self.facts)?,
+        if guard.open {
+            // `OR FAIL` keeps the rows before the one that failed, as it would without a savepoint.
+            let stays = objection.is_none() && !self.reply_cut && (result.is_ok() || !guard.several);
+            if !stays {
+                self.undo(&UNIT, self.facts)?;
+            } else if let Some(error) = self.close(&UNIT, self.facts)?
+                && result.is_ok()
+            {
+                result = Err(error.into());
             }
+        }
+        if let (Ok(_), Some(error)) = (&result, objection) {
+            result = Err(error.into());
         }
         let ended = if result.is_ok() { Unit::Done } else { Unit::Failed };
         self.answer(result, began);
@@ -328,7 +337,7 @@ impl<'a> Entry<'a> {
         sql: &str,
         text: &'a Text,
         inside: bool,
-        guarded: &mut bool,
+        guard: &mut Guard,
     ) -> Result<Result<Answer, Failed>, Error> {
         let mut bindings = match Bindings::new(&text.parameters, Got::Supplied) {
             Ok(bindings) => bindings,
@@ -345,10 +354,11 @@ impl<'a> Entry<'a> {
             let more = !tail.trim_matches(is_blank).is_empty();
             all = all.and(facts);
             self.facts = self.facts.and(facts);
-            if (self.care == Care::Careful || facts.has(Facts::VIRTUAL) || more) && !inside && !*guarded {
+            if (self.care == Care::Careful || facts.has(Facts::VIRTUAL) || more) && !inside && !guard.open {
                 self.engine.own(UNIT.open)?;
-                *guarded = true;
+                guard.open = true;
             }
+            guard.several |= more;
             let answer = match statement {
                 None => Ok(Answer::nothing()),
                 Some(mut statement) => self.statement(&mut statement, facts, &mut bindings),
@@ -479,6 +489,14 @@ impl<'a> Entry<'a> {
             return Ok(Some(StatementError::new(OWN_REFERENCE)));
         }
         Ok((!inside).then(|| self.deferred_violation()).flatten())
+    }
+
+    /// What speaks against the rows that a failed statement has kept.
+    fn leftover(&self, inside: bool) -> Option<StatementError> {
+        if self.engine.context.last_rowid_used.load(Relaxed) {
+            return Some(StatementError::new(LAST_ROWID));
+        }
+        (!inside).then(|| self.deferred_violation()).flatten()
     }
 
     fn deferred_violation(&self) -> Option<StatementError> {

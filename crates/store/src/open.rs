@@ -47,7 +47,10 @@ impl Node {
         let progress = Arc::new(Progress::new(0));
         let log = open_log(&config, &environment, id, &progress)?;
         let databases = Arc::new(Databases::open(&config)?);
-        let applier = Applier::open(&databases.path(), databases.options())?;
+        let mut applier = Applier::open(&databases.path(), databases.options())?;
+        if environment.runner == Runner::Threads {
+            applier.backfill_beside();
+        }
         let settings = own_settings(&config);
         let applied = applier.applied();
         check_settings(&config, applied.settings.as_ref(), &settings)?;

@@ -1,90 +1,475 @@
-//! The apply core's first form, without keys and redo: it is replaced by the full one.
-#![allow(missing_docs, unused, clippy::unwrap_used)]
-use bytes::Bytes;
-use command::{entry::*, reply::Reply};
-use prost::Message;
-pub use sqlite::Error;
-use sqlite::{Care, Conclusion, Position, Resume, Writer};
+//! The apply core: committed entries become one SQLite transaction and a reply each.
+//!
+//! Synchronous and single-threaded; who runs it (a thread, or the simulator inline) is its caller's business.
+//!
+//! ```text
+//!  batch ──► begin ──► entry, entry, entry … ──► commit ──► replies
+//!                        │ must be undone
+//!                        ▼
+//!                     rollback ──► each entry in a transaction of its own, carefully
+//! ```
+//!
+//! Invariants:
+//! * The applied index, the keys and the data commit together: each entry takes effect once (D2).
+//! * Where a batch begins and ends does not show: replies, effect hash and content are those of one entry after the other
+//!   (D3).
+//! * An [`Error`] is this node's failure: nothing is applied after it. A statement's failure is in its reply (D4).
+
+mod checkpoint;
+mod keys;
+
+use std::path::Path;
 use std::sync::Arc;
-pub struct Applier {
-    w: Option<Writer>,
-    o: sqlite::Options,
-}
+
+use bytes::Bytes;
+use command::entry::{Action, Command, Settings};
+use command::reply::Reply;
+use command::request::Write;
+use prost::Message;
+use sqlite::{Care, Conclusion, Generation, Options, Resume, Writer};
+
+pub use sqlite::{Error, Position};
+
+use checkpoint::Checkpoints;
+use keys::{Claim, Keys};
+
+const SKIPPED: &str = "this entry was passed over by an operator: it has had no effect";
+const SETTINGS_FIXED: &str = "the cluster's settings are fixed: foreign keys and extensions cannot change";
+
+/// A committed entry.
+#[derive(Clone, Debug)]
 pub struct Entry {
+    /// Its place in the log.
     pub position: Position,
+    /// What it carries.
     pub body: Body,
 }
+
+/// What an entry carries.
+#[derive(Clone, Debug)]
 pub enum Body {
+    /// Nothing: a new leader's first entry.
     Blank,
+    /// A membership, in consensus' own encoding.
     Membership(Bytes),
+    /// A command.
     Command(Arc<Command>),
 }
+
+/// What has been applied and committed.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Applied {
+    /// The last entry; `None` before the first.
     pub position: Option<Position>,
+    /// The latest membership, in consensus' own encoding.
     pub membership: Option<Bytes>,
+    /// Where that membership stands in the log.
+    pub membership_at: Option<Position>,
+    /// The cluster's settings, once they are fixed.
     pub settings: Option<Settings>,
+    /// Rolling hash over the effects of all entries.
+    pub effect: u64,
+    /// Microseconds since 1970 UTC of the latest entry.
+    pub clock_us: i64,
 }
+
+/// See the head of this file.
+pub struct Applier {
+    /// `None` only while [`Self::replace`] exchanges the database, or after it failed.
+    open: Option<Open>,
+    options: Options,
+    /// Indexes to pass over that the log names only later.
+    skips_ahead: Vec<u64>,
+    backfill_beside: bool,
+}
+
+/// An open database and what is remembered with it.
+struct Open {
+    writer: Writer,
+    keys: Keys,
+    checkpoints: Checkpoints,
+}
+
+/// How an entry ended within a transaction.
+enum Ended {
+    /// It is part of the transaction.
+    In(Reply),
+    /// The transaction must be undone; this is how to run the entry then.
+    Undo(Care, Resume),
+}
+
 impl Applier {
-    pub fn open(p: &std::path::Path, o: &sqlite::Options) -> Result<Self, Error> {
+    /// Opens the database at `path`, and creates it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// What [`Writer::open`] reports.
+    pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
         Ok(Self {
-            w: Some(Writer::open(p, o)?),
-            o: o.clone(),
+            open: Some(Open::new(path, options)?),
+            options: options.clone(),
+            skips_ahead: Vec::new(),
+            backfill_beside: false,
         })
     }
+
+    /// Backfills the WAL on a thread beside this one from now on, instead of in [`Self::apply`].
+    pub fn backfill_beside(&mut self) {
+        self.backfill_beside = true;
+    }
+
+    /// What has been applied and committed; not necessarily durable.
+    ///
+    /// # Panics
+    ///
+    /// After [`Self::replace`] has failed.
     pub fn applied(&self) -> Applied {
-        let s = self.w.as_ref().unwrap().committed();
+        let state = self.as_open().writer.committed();
         Applied {
-            position: s.applied,
-            membership: (!s.membership.is_empty()).then(|| s.membership.clone()),
-            settings: (!s.settings.is_empty()).then(|| Settings::decode(&*s.settings).unwrap()),
+            position: state.applied,
+            membership: (!state.membership.is_empty()).then(|| state.membership.clone()),
+            membership_at: state.membership_at,
+            settings: stored_settings(&state.settings),
+            effect: state.effect,
+            clock_us: state.clock_us,
         }
     }
-    pub fn apply(&mut self, b: &[Entry]) -> Result<Vec<Reply>, Error> {
-        let w = self.w.as_mut().unwrap();
-        w.begin()?;
-        let mut out = vec![];
-        for e in b {
-            let mut reply = Reply::default();
-            match &e.body {
-                Body::Blank => {}
-                Body::Membership(m) => {
-                    w.state_mut().membership = m.clone();
-                    w.state_mut().membership_at = Some(e.position);
-                }
-                Body::Command(c) => match &c.action {
-                    Some(Action::Write(wr)) => match w.run(wr, Care::Quick, Resume::default())? {
-                        Conclusion::Done(r) => {
-                            reply = r.reply;
-                            w.state_mut().effect = r.effect;
-                        }
-                        _ => panic!("care"),
-                    },
-                    Some(Action::Settings(s)) => {
-                        w.state_mut().settings = s.encode_to_vec().into();
-                    }
-                    _ => {}
-                },
+
+    /// Passes over the entries at `indexes` when they come, without running them.
+    ///
+    /// For entries that the log's later part says are to be skipped: the operator's way past one that no node survives.
+    pub fn skip_ahead(&mut self, indexes: impl IntoIterator<Item = u64>) {
+        self.skips_ahead.extend(indexes);
+    }
+
+    /// Applies `batch`, which follows on the last applied entry, and answers a reply for each of its entries.
+    ///
+    /// Committed, but not durable on return: the log is. Blocks on the disk only when the page cache overflows.
+    ///
+    /// # Errors
+    ///
+    /// This node's failure: it must stop applying. Entries before the failing one may have been applied.
+    ///
+    /// # Panics
+    ///
+    /// When `batch` does not follow: an entry would take effect twice, or the log contradict the database.
+    pub fn apply(&mut self, batch: &[Entry]) -> Result<Vec<Reply>, Error> {
+        let mut replies = Vec::with_capacity(batch.len());
+        let mut rest = batch;
+        while let Some(first) = rest.first() {
+            if stands_alone(first) {
+                replies.push(self.apply_alone(first)?);
+                rest = &rest[1..];
+                continue;
             }
-            w.state_mut().applied = Some(e.position);
-            reply.index = e.position.index;
-            out.push(reply);
+            let together = rest.iter().take_while(|entry| !stands_alone(entry)).count();
+            let taken = self.apply_together(&rest[..together], &mut replies)?;
+            rest = &rest[taken..];
         }
-        w.commit()?.unwrap();
-        Ok(out)
+        let beside = self.backfill_beside;
+        let options = self.options.clone();
+        let open = self.as_open_mut();
+        open.checkpoints.advance(&mut open.writer, &options, beside)?;
+        Ok(replies)
     }
+
+    /// Makes what has been applied durable, and answers the position through which it now is.
+    ///
+    /// # Errors
+    ///
+    /// A failed flush is fatal and never retried (D5).
     pub fn make_durable(&mut self) -> Result<Option<Position>, Error> {
-        self.w.as_mut().unwrap().make_durable()
+        self.as_open_mut().writer.make_durable()
     }
+
+    /// Goes on with checkpoints when no batch comes; [`Self::apply`] does so after each.
+    ///
+    /// # Errors
+    ///
+    /// A failed checkpoint is fatal and never retried (D5).
     pub fn maintain(&mut self) -> Result<(), Error> {
-        if self.w.as_ref().unwrap().wal_bytes() > 4 << 20 {
-            self.w.as_mut().unwrap().finish_checkpoint()?;
+        let beside = self.backfill_beside;
+        let options = self.options.clone();
+        let open = self.as_open_mut();
+        open.checkpoints.advance(&mut open.writer, &options, beside)
+    }
+
+    /// Bytes of the WAL in use; past a cap the readers that pin it are to be cut (D10).
+    pub fn wal_bytes(&self) -> u64 {
+        self.as_open().writer.wal_bytes()
+    }
+
+    /// Closes the database, lets `exchange` put another in its place, and opens that one.
+    ///
+    /// # Errors
+    ///
+    /// What `exchange` and [`Writer::open`] report; the applier is useless then, and the node must stop.
+    pub fn replace(&mut self, exchange: impl FnOnce() -> Result<Generation, Error>) -> Result<(), Error> {
+        if let Some(open) = self.open.take() {
+            open.checkpoints.join()?;
         }
+        let generation = exchange()?;
+        self.open = Some(Open::new(&generation.database(), &self.options)?);
         Ok(())
     }
-    pub fn replace(&mut self, r: impl FnOnce() -> Result<sqlite::Generation, Error>) -> Result<(), Error> {
-        self.w = None;
-        let g = r()?;
-        self.w = Some(Writer::open(&g.database(), &self.o)?);
-        Ok(())
+
+    /// Applies entries in one transaction, and answers how many it took.
+    fn apply_together(&mut self, entries: &[Entry], replies: &mut Vec<Reply>) -> Result<usize, Error> {
+        let before = replies.len();
+        self.begin()?;
+        for (taken, entry) in entries.iter().enumerate() {
+            match self.apply_entry(entry, Care::Quick, Resume::default())? {
+                Ended::In(reply) => replies.push(reply),
+                Ended::Undo(care, resume) => {
+                    self.rollback()?;
+                    replies.truncate(before);
+                    for earlier in &entries[..taken] {
+                        replies.push(self.apply_by_itself(earlier, Care::Careful, Resume::default())?);
+                    }
+                    replies.push(self.apply_by_itself(entry, care, resume)?);
+                    return Ok(taken + 1);
+                }
+            }
+            if self.as_open().writer.commits_alone() && taken + 1 < entries.len() {
+                return self.finish_together(&entries[..=taken], before, replies);
+            }
+        }
+        self.finish_together(entries, before, replies)
+    }
+
+    fn finish_together(&mut self, entries: &[Entry], before: usize, replies: &mut Vec<Reply>) -> Result<usize, Error> {
+        if self.commit()?.is_none() {
+            return Ok(entries.len());
+        }
+        // Something failed only now, a virtual table for one. Whose it was shows when each commits by itself.
+        self.rollback()?;
+        replies.truncate(before);
+        for entry in entries {
+            replies.push(self.apply_by_itself(entry, Care::Careful, Resume::default())?);
+        }
+        Ok(entries.len())
+    }
+
+    /// Applies one entry in a transaction of its own, as often as it takes.
+    fn apply_by_itself(&mut self, entry: &Entry, mut care: Care, mut resume: Resume) -> Result<Reply, Error> {
+        loop {
+            self.begin()?;
+            match self.apply_entry(entry, care, resume)? {
+                Ended::In(reply) => match self.commit()? {
+                    None => return Ok(reply),
+                    Some(message) => return self.apply_failed(entry, message),
+                },
+                Ended::Undo(next, with) => {
+                    care = next;
+                    resume = with;
+                }
+            }
+            self.rollback()?;
+        }
+    }
+
+    /// The transaction of this entry alone cannot commit: it takes no effect, and that is its result.
+    fn apply_failed(&mut self, entry: &Entry, message: String) -> Result<Reply, Error> {
+        self.rollback()?;
+        self.begin()?;
+        self.arrive(entry);
+        let reply = indexed(Reply::failed(message, ""), entry);
+        match self.commit()? {
+            None => Ok(reply),
+            Some(message) => Err(Error::Node {
+                what: format!("commit entry {}", entry.position.index),
+                message,
+            }),
+        }
+    }
+
+    /// Applies an entry that cannot run in a transaction. It may run again after a crash: that is harmless.
+    fn apply_alone(&mut self, entry: &Entry) -> Result<Reply, Error> {
+        let Some(write) = write_of(entry) else {
+            return self.apply_by_itself(entry, Care::Quick, Resume::default());
+        };
+        if self.is_skipped(entry) {
+            return self.apply_by_itself(entry, Care::Quick, Resume::default());
+        }
+        self.begin()?;
+        let claim = self.claim(entry, write)?;
+        self.rollback()?;
+        let reply = match claim {
+            Claim::Answered(_) => return self.apply_by_itself(entry, Care::Quick, Resume::default()),
+            Claim::Run => {
+                let ran = self.as_open_mut().writer.run_alone(write)?;
+                self.begin()?;
+                self.as_open_mut().writer.state_mut().effect = ran.effect;
+                indexed(ran.reply, entry)
+            }
+        };
+        self.keep(entry, write, &reply)?;
+        self.arrive(entry);
+        match self.commit()? {
+            None => Ok(reply),
+            Some(message) => self.apply_failed(entry, message),
+        }
+    }
+
+    fn apply_entry(&mut self, entry: &Entry, care: Care, resume: Resume) -> Result<Ended, Error> {
+        let skipped = self.is_skipped(entry);
+        self.arrive(entry);
+        if skipped {
+            return Ok(Ended::In(indexed(Reply::failed(SKIPPED, "skipped"), entry)));
+        }
+        let reply = match &entry.body {
+            Body::Blank => Reply::default(),
+            Body::Membership(bytes) => {
+                let state = self.as_open_mut().writer.state_mut();
+                state.membership = bytes.clone();
+                state.membership_at = Some(entry.position);
+                Reply::default()
+            }
+            Body::Command(command) => match &command.action {
+                None => Reply::default(),
+                Some(Action::Write(write)) => return self.apply_write(entry, write, care, resume),
+                Some(Action::Skip(skip)) => {
+                    let state = self.as_open_mut().writer.state_mut();
+                    if skip.index > entry.position.index && !state.skips.contains(&skip.index) {
+                        state.skips.push(skip.index);
+                    }
+                    Reply::default()
+                }
+                Some(Action::Settings(settings)) => self.apply_settings(settings),
+            },
+        };
+        Ok(Ended::In(indexed(reply, entry)))
+    }
+
+    fn apply_write(&mut self, entry: &Entry, write: &Write, care: Care, resume: Resume) -> Result<Ended, Error> {
+        if let Claim::Answered(reply) = self.claim(entry, write)? {
+            return Ok(Ended::In(reply));
+        }
+        let writer = &mut self.as_open_mut().writer;
+        let ran = match writer.run(write, care, resume)? {
+            Conclusion::Done(ran) => ran,
+            Conclusion::NeedsCare => return Ok(Ended::Undo(Care::Careful, Resume::default())),
+            Conclusion::RolledBack(resume) => return Ok(Ended::Undo(Care::Careful, resume)),
+        };
+        writer.state_mut().effect = ran.effect;
+        let reply = indexed(ran.reply, entry);
+        self.keep(entry, write, &reply)?;
+        Ok(Ended::In(reply))
+    }
+
+    /// The first settings stand, but for the version of SQLite, which the cluster switches as one (D11).
+    fn apply_settings(&mut self, settings: &Settings) -> Reply {
+        let state = self.as_open_mut().writer.state_mut();
+        let fixed = stored_settings(&state.settings);
+        let same =
+            |fixed: &Settings| fixed.foreign_keys == settings.foreign_keys && fixed.extensions == settings.extensions;
+        if fixed.is_some_and(|fixed| !same(&fixed)) {
+            return Reply::failed(SETTINGS_FIXED, "settings_fixed");
+        }
+        state.settings = settings.encode_to_vec().into();
+        Reply::default()
+    }
+
+    /// The log goes on to this entry.
+    fn arrive(&mut self, entry: &Entry) {
+        let index = entry.position.index;
+        let state = self.as_open_mut().writer.state_mut();
+        if let Some(applied) = state.applied {
+            assert!(
+                entry.position.index > applied.index && entry.position.term >= applied.term,
+                "entry {index} of term {} does not follow {} of term {}, the last one applied",
+                entry.position.term,
+                applied.index,
+                applied.term
+            );
+        }
+        state.applied = Some(entry.position);
+        state.skips.retain(|skip| *skip > index);
+    }
+
+    fn is_skipped(&self, entry: &Entry) -> bool {
+        let index = entry.position.index;
+        self.skips_ahead.contains(&index) || self.as_open().writer.state().skips.contains(&index)
+    }
+
+    fn claim(&mut self, entry: &Entry, write: &Write) -> Result<Claim, Error> {
+        let open = self.as_open_mut();
+        open.keys.claim(&open.writer, entry.position.index, write)
+    }
+
+    fn keep(&mut self, entry: &Entry, write: &Write, reply: &Reply) -> Result<(), Error> {
+        let open = self.as_open_mut();
+        open.keys.keep(&open.writer, entry.position.index, write, reply)
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        self.as_open_mut().writer.begin()
+    }
+
+    /// Commits; answers the text of a failure that is no node failure.
+    fn commit(&mut self) -> Result<Option<String>, Error> {
+        let open = self.as_open_mut();
+        open.keys.write(&open.writer)?;
+        match open.writer.commit()? {
+            Ok(()) => {
+                open.keys.committed();
+                Ok(None)
+            }
+            Err(error) => Ok(Some(error.message)),
+        }
+    }
+
+    fn rollback(&mut self) -> Result<(), Error> {
+        let open = self.as_open_mut();
+        open.keys.rolled_back();
+        open.writer.rollback()
+    }
+
+    #[expect(clippy::expect_used, reason = "a failed replace stops the node")]
+    fn as_open(&self) -> &Open {
+        self.open.as_ref().expect("nothing is applied after a failed replace")
+    }
+
+    #[expect(clippy::expect_used, reason = "a failed replace stops the node")]
+    fn as_open_mut(&mut self) -> &mut Open {
+        self.open.as_mut().expect("nothing is applied after a failed replace")
     }
 }
+
+impl Open {
+    fn new(path: &Path, options: &Options) -> Result<Self, Error> {
+        let writer = Writer::open(path, options)?;
+        Ok(Self {
+            keys: Keys::load(&writer)?,
+            checkpoints: Checkpoints::default(),
+            writer,
+        })
+    }
+}
+
+fn stands_alone(entry: &Entry) -> bool {
+    write_of(entry).is_some_and(Writer::stands_alone)
+}
+
+fn write_of(entry: &Entry) -> Option<&Write> {
+    match &entry.body {
+        Body::Blank | Body::Membership(_) => None,
+        Body::Command(command) => match &command.action {
+            Some(Action::Write(write)) => Some(write),
+            Some(Action::Skip(_) | Action::Settings(_)) | None => None,
+        },
+    }
+}
+
+fn indexed(mut reply: Reply, entry: &Entry) -> Reply {
+    reply.index = entry.position.index;
+    reply
+}
+
+fn stored_settings(bytes: &Bytes) -> Option<Settings> {
+    // Written by this program and read back from a table that users cannot write.
+    (!bytes.is_empty()).then(|| Settings::decode(bytes.clone()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;
