@@ -105,9 +105,15 @@ pub struct Read {
     /// The index that must be applied first; 0 = none.
     #[prost(uint64, tag = "2")]
     pub min_index: u64,
-    /// Bound on waiting for the state machine, in microseconds.
+    /// Bound on every wait before the read may begin, in microseconds; 0 = the request's own timeout.
     #[prost(uint64, tag = "3")]
     pub wait_us: u64,
+    /// Greatest age of the leader's last sign, in microseconds; 0 = any. Means nothing on a leader.
+    #[prost(uint64, tag = "4")]
+    pub freshness_us: u64,
+    /// The age of the data counts too.
+    #[prost(bool, tag = "5")]
+    pub freshness_strict: bool,
 }
 
 /// The levels, by their numbers on the wire.

@@ -93,6 +93,7 @@ pub struct Results<O> {
     style: Style,
     form: Form,
     element: Option<Element>,
+    has_begun: bool,
     has_left: bool,
     is_abandoned: bool,
     unencodable: Option<Unencodable>,
@@ -120,6 +121,7 @@ impl<O: Outlet> Results<O> {
             style,
             form,
             element: None,
+            has_begun: false,
             has_left: false,
             is_abandoned: false,
             unencodable: None,
@@ -140,10 +142,10 @@ impl<O: Outlet> Results<O> {
     /// # Errors
     ///
     /// [`Unencodable`], as long as nothing has left.
-    pub fn finish(mut self, tail: &Tail) -> Result<(Vec<u8>, O), Unencodable> {
+    pub fn finish(mut self, tail: &Tail) -> Result<(Vec<u8>, O), (Unencodable, O)> {
         if let Some(unencodable) = self.unencodable.take() {
             if !self.has_left {
-                return Err(unencodable);
+                return Err((unencodable, self.outlet));
             }
             if let Some(element) = self.element.take() {
                 self.close_failed(element, &unencodable.to_string(), Duration::ZERO);
@@ -153,6 +155,16 @@ impl<O: Outlet> Results<O> {
         self.write_tail(tail);
         self.json.end_object();
         Ok((self.json.out, self.outlet))
+    }
+
+    /// An element stands in the answer, or a part of one.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// Gives the answer up.
+    pub fn into_outlet(self) -> O {
+        self.outlet
     }
 
     /// Nobody wants the rest.
@@ -358,6 +370,7 @@ impl<O: Outlet> Results<O> {
 
 impl<O: Outlet> RowSink for Results<O> {
     fn columns(&mut self, columns: &Columns) -> ControlFlow<()> {
+        self.has_begun = true;
         let mark = Some(self.json.mark());
         self.json.begin_object();
         self.element = Some(Element {
@@ -388,6 +401,7 @@ impl<O: Outlet> RowSink for Results<O> {
     }
 
     fn end(&mut self, end: End, elapsed: Duration) -> ControlFlow<()> {
+        self.has_begun = true;
         match (self.element.take(), end) {
             (Some(mut element), end) => match (element.failed.take(), end) {
                 (None, End::Complete) => self.close_complete(element, elapsed),

@@ -2,6 +2,8 @@
 //!
 //! Reads what SQLite users write in such columns, and writes what Go's `time` package would answer.
 
+use std::time::SystemTime;
+
 #[cfg(test)]
 mod tests;
 
@@ -29,28 +31,38 @@ pub fn from_integer(value: i64) -> Result<String, OutOfRange> {
     } else {
         (value, 0)
     };
-    let (year, month, day) = civil_of(seconds.div_euclid(SECONDS_PER_DAY));
-    if !(0..=9999).contains(&year) {
-        return Err(OutOfRange);
-    }
-    let of_day = seconds.rem_euclid(SECONDS_PER_DAY) as u32;
-    let moment = Moment {
-        year: year as u32,
-        month,
-        day,
-        hour: of_day / 3600,
-        minute: of_day / 60 % 60,
-        second: of_day % 60,
-        nanosecond: nanoseconds,
-        zone: Zone::Utc,
-    };
-    Ok(moment.text())
+    Ok(moment(seconds, nanoseconds)?.text())
+}
+
+/// A moment on this machine's clock, to the nanosecond.
+pub fn from_time(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    moment(seconds, since.subsec_nanos()).map_or_else(|_| NEVER.to_owned(), |moment| moment.text())
 }
 
 /// A text in one of the forms that SQLite's users write; any other is the year 1.
 pub fn from_text(text: &[u8]) -> String {
     let text = text.strip_suffix(b"Z").unwrap_or(text);
     Moment::read(text).map_or_else(|| NEVER.to_owned(), |moment| moment.text())
+}
+
+fn moment(seconds: i64, nanosecond: u32) -> Result<Moment, OutOfRange> {
+    let (year, month, day) = civil_of(seconds.div_euclid(SECONDS_PER_DAY));
+    if !(0..=9999).contains(&year) {
+        return Err(OutOfRange);
+    }
+    let of_day = seconds.rem_euclid(SECONDS_PER_DAY) as u32;
+    Ok(Moment {
+        year: year as u32,
+        month,
+        day,
+        hour: of_day / 3600,
+        minute: of_day / 60 % 60,
+        second: of_day % 60,
+        nanosecond,
+        zone: Zone::Utc,
+    })
 }
 
 struct Moment {

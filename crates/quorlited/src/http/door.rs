@@ -1,0 +1,138 @@
+//! What every endpoint can reach: this node, once it is open, and the others.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use store::member::Peer;
+
+use super::call::Call;
+use super::errors;
+use super::ledger::Ledger;
+use super::peers::Peers;
+use super::reply::Reply;
+use hyper::StatusCode;
+
+/// How long a leader may take to be found after a hand-over began, before a request that met it is answered.
+const HANDOVER_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How often the leader is looked up meanwhile.
+const HANDOVER_PAUSE: Duration = Duration::from_millis(5);
+
+/// The API's configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it listens.
+    pub bind: String,
+    /// Its address as clients see it.
+    pub advertised: String,
+    /// Its URL as clients see it.
+    pub url: String,
+    /// The inter-node port's bind address.
+    pub inter_node_bind: String,
+    /// The CORS allow-origin header's value.
+    pub allow_origin: Option<String>,
+    /// Write requests are atomic unless they say otherwise.
+    pub atomic_requests: bool,
+    /// Settings of the store that `/status` shows.
+    pub store: store::config::Config,
+    /// Longest dial of a peer.
+    pub connect_timeout: Duration,
+    /// The log's level, by name.
+    pub log_level: String,
+    /// The process runs in a Kubernetes pod.
+    pub is_in_kubernetes: bool,
+}
+
+/// The API's state; there before the store is open.
+pub struct Door {
+    /// Its configuration.
+    pub options: Options,
+    /// When the process started.
+    pub started: SystemTime,
+    /// The same on the monotonic clock.
+    pub started_at: Instant,
+    opened: OnceLock<Opened>,
+}
+
+/// What is there once the store is open.
+#[derive(Clone)]
+pub struct Opened {
+    /// This node.
+    pub ledger: Arc<dyn Ledger>,
+    /// The others.
+    pub peers: Arc<dyn Peers>,
+}
+
+/// Where a request is to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this node.
+    Here,
+    /// On another.
+    There(Peer),
+    /// No leader is known.
+    Nowhere,
+}
+
+impl Door {
+    /// A door to a store that is not open yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            started: SystemTime::now(),
+            started_at: Instant::now(),
+            opened: OnceLock::new(),
+        }
+    }
+
+    /// The store is open. Only the first call counts.
+    pub fn open(&self, opened: Opened) {
+        // A second opening would be a second store in one process; the first one stays.
+        self.opened.set(opened).ok();
+    }
+
+    /// What is there, once it is.
+    pub fn opened(&self) -> Option<&Opened> {
+        self.opened.get()
+    }
+}
+
+impl Opened {
+    /// Where what needs the leader runs.
+    pub fn place(&self) -> Place {
+        self.place_of(self.ledger.leader())
+    }
+
+    /// The same, for a leader that the store has named.
+    pub fn place_of(&self, leader: Option<Peer>) -> Place {
+        match leader {
+            None => Place::Nowhere,
+            Some(leader) if leader.id == self.ledger.peer().id => Place::Here,
+            Some(leader) => Place::There(leader),
+        }
+    }
+
+    /// Waits for the end of a hand-over: until another node leads, or nobody does any more.
+    pub async fn place_after_handover(&self, timeout: Duration) -> Place {
+        let deadline = Instant::now() + timeout.min(HANDOVER_TIME_MAX);
+        loop {
+            match self.place() {
+                Place::There(leader) => return Place::There(leader),
+                place if Instant::now() >= deadline => return place,
+                Place::Here | Place::Nowhere => tokio::time::sleep(HANDOVER_PAUSE).await,
+            }
+        }
+    }
+
+    /// Sends the client to the leader's own API.
+    pub async fn redirect(&self, leader: &Peer, call: &Call) -> Reply {
+        match self.peers.describe(&leader.address, call.params.timeout()).await {
+            Ok(description) if !description.api_url.is_empty() => {
+                let mut reply = Reply::empty(StatusCode::MOVED_PERMANENTLY);
+                reply.location = Some(format!("{}{}", description.api_url, call.target));
+                reply
+            }
+            Ok(_) | Err(_) => errors::no_leader_to_redirect_to(),
+        }
+    }
+}

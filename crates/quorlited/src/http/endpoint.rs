@@ -1,0 +1,14 @@
+//! One file for each endpoint: from a checked call to an answer.
+
+pub mod console;
+pub mod data;
+pub mod execute;
+pub mod hash;
+pub mod leader;
+pub mod nodes;
+pub mod query;
+pub mod readyz;
+pub mod remove;
+pub mod request;
+pub mod snapshot;
+pub mod status;

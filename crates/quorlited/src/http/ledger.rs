@@ -1,0 +1,136 @@
+//! What the API asks of a node, so that it can be tested without one.
+
+use std::time::{Duration, Instant};
+
+use command::reply::Reply;
+use command::request::{Kind, Write};
+use command::rows::RowSink;
+use command::statement::Statement;
+use sqlite::{Cancel, Class, QueryOptions};
+use store::Error;
+use store::member::Peer;
+use store::node::{ContentHash, Node};
+use store::read::{Confirmed, ReadRequest};
+use store::status::Status;
+use store::transport::BoxFuture;
+
+/// What the statements of a request need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Readers can run all of them.
+    Readers,
+    /// At least one goes through the log.
+    Log,
+}
+
+/// A node, as the API sees it.
+pub trait Ledger: Send + Sync + 'static {
+    /// This node.
+    fn peer(&self) -> Peer;
+    /// The leader, when one is known.
+    fn leader(&self) -> Option<Peer>;
+    /// Everything about this node, without waiting.
+    fn status(&self) -> Status;
+    /// Stamps a write with clock and seed.
+    fn stamp(&self, statements: Vec<Statement>, kind: Kind, atomic: bool) -> Write;
+    /// Proposes a write and waits until it is applied here.
+    fn write(&self, write: Write, timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>>;
+    /// Waits until a local read at this level may begin.
+    fn confirm(&self, read: ReadRequest) -> BoxFuture<'_, Result<Confirmed, Error>>;
+    /// Runs reads and shows their results to `sink`. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// What is no statement's failure.
+    fn query(
+        &self,
+        statements: &[Statement],
+        options: &QueryOptions,
+        sink: &mut dyn RowSink,
+        cancel: &Cancel,
+    ) -> Result<(), sqlite::Error>;
+    /// What `statements` need, as far as the database is known here. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// No reader could be had.
+    fn need(&self, statements: &[Statement]) -> Result<Need, sqlite::Error>;
+    /// The content hash at a pinned index.
+    fn content_hash(&self) -> BoxFuture<'_, Result<ContentHash, Error>>;
+    /// Removes a node by name (leader only).
+    fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), Error>>;
+    /// Hands leadership over and waits for it (leader only).
+    fn transfer<'a>(&'a self, target: Option<&'a str>, timeout: Duration) -> BoxFuture<'a, Result<(), Error>>;
+    /// Makes the applied index durable and purges the log; false if there was nothing to do.
+    fn snapshot(&self, trailing: Option<u64>) -> BoxFuture<'_, Result<bool, Error>>;
+}
+
+impl Ledger for Node {
+    fn peer(&self) -> Peer {
+        Node::peer(self).clone()
+    }
+
+    fn leader(&self) -> Option<Peer> {
+        Node::leader(self)
+    }
+
+    fn status(&self) -> Status {
+        Node::status(self)
+    }
+
+    fn stamp(&self, statements: Vec<Statement>, kind: Kind, atomic: bool) -> Write {
+        Node::stamp(self, statements, kind, atomic)
+    }
+
+    fn write(&self, write: Write, timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>> {
+        Box::pin(Node::write(self, write, timeout))
+    }
+
+    fn confirm(&self, read: ReadRequest) -> BoxFuture<'_, Result<Confirmed, Error>> {
+        Box::pin(Node::confirm(self, read))
+    }
+
+    fn query(
+        &self,
+        statements: &[Statement],
+        options: &QueryOptions,
+        sink: &mut dyn RowSink,
+        cancel: &Cancel,
+    ) -> Result<(), sqlite::Error> {
+        let wait = options.deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        });
+        self.readers().check_out(wait)?.query(statements, options, sink, cancel)
+    }
+
+    fn need(&self, statements: &[Statement]) -> Result<Need, sqlite::Error> {
+        let readers = self.readers();
+        let reader = readers.check_out(Duration::MAX)?;
+        let is_read = |statement: &Statement| match reader.classify(&statement.sql) {
+            // What is refused on every path says so in its element, wherever it is run.
+            Class::Empty | Class::Read | Class::Refused(_) => true,
+            Class::Write | Class::Unprepared(_) => false,
+        };
+        Ok(if statements.iter().all(is_read) {
+            Need::Readers
+        } else {
+            Need::Log
+        })
+    }
+
+    fn content_hash(&self) -> BoxFuture<'_, Result<ContentHash, Error>> {
+        Box::pin(Node::content_hash(self))
+    }
+
+    fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(Node::remove(self, name))
+    }
+
+    fn transfer<'a>(&'a self, target: Option<&'a str>, timeout: Duration) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(Node::transfer(self, target, timeout))
+    }
+
+    fn snapshot(&self, trailing: Option<u64>) -> BoxFuture<'_, Result<bool, Error>> {
+        Box::pin(Node::snapshot(self, trailing))
+    }
+}

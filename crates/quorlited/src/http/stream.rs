@@ -1,0 +1,211 @@
+//! A read on a thread of its own, and its answer as it comes.
+//!
+//! ```text
+//!  reader's thread ── rows ──► Results ──chunk──► channel ──► hyper, or another node
+//!                                 │
+//!                                 └── all of it fits one chunk: handed over whole, no channel
+//! ```
+//!
+//! Invariants:
+//! * At most [`CHUNKS_MAX`] chunks wait (D12); the read waits with them, for a bounded time (D10).
+//! * A body that broke off ends in an error, never like one that is complete.
+//! * A client that goes away cancels its query.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use command::statement::Statement;
+use sqlite::{Cancel, QueryOptions};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use super::ledger::Ledger;
+use super::reply::{Payload, Running, Stream};
+use super::results::{CHUNK_BYTES, Form, Outlet, Results, Tail, Unencodable};
+use crate::forwarded::{Broken, CHUNKS_MAX, Style};
+
+/// A client that takes no chunk for this long is cut: a snapshot is held for it meanwhile.
+const CHUNK_WAIT_MAX: Duration = Duration::from_secs(30);
+
+type Chunk = Result<Bytes, Broken>;
+
+/// A read, ready to run.
+pub struct Query {
+    /// The statements.
+    pub statements: Vec<Statement>,
+    /// How they run.
+    pub options: QueryOptions,
+    /// How the answer looks.
+    pub style: Style,
+    /// Which form failed elements take.
+    pub form: Form,
+    /// When the request came.
+    pub began: Instant,
+    /// The log index of a strong read; 0 otherwise.
+    pub index: u64,
+}
+
+/// Why there is no answer at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The first chunk holds a value that JSON cannot.
+    #[error(transparent)]
+    Unencodable(#[from] Unencodable),
+    /// The read could not run.
+    #[error(transparent)]
+    Sqlite(#[from] sqlite::Error),
+    /// The thread that ran it is gone.
+    #[error("the read broke off")]
+    Lost,
+}
+
+/// Runs `query`; resolves once the answer is whole, or its first chunk is full.
+///
+/// # Errors
+///
+/// [`Failed`]; then nothing has been answered.
+pub async fn run(ledger: Arc<dyn Ledger>, query: Query) -> Result<Payload, Failed> {
+    let (tx, opening) = oneshot::channel();
+    let running = Running(Cancel::new());
+    let cancel = running.0.clone();
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || read(&*ledger, &query, Chunks::new(tx, runtime), &cancel));
+    match opening.await {
+        Ok(Opening::Whole(bytes)) => Ok(bytes.into()),
+        Ok(Opening::Stream(chunks)) => Ok(Payload::Stream(Stream { chunks, query: running })),
+        Ok(Opening::Failed(failed)) => Err(failed),
+        Err(_) => Err(Failed::Lost),
+    }
+}
+
+/// How an answer begins.
+enum Opening {
+    Whole(Vec<u8>),
+    Stream(mpsc::Receiver<Chunk>),
+    Failed(Failed),
+}
+
+fn read(ledger: &dyn Ledger, query: &Query, chunks: Chunks, cancel: &Cancel) {
+    let mut results = Results::new(query.style, query.form, chunks);
+    let run = ledger.query(&query.statements, &query.options, &mut results, cancel);
+    let error = match run {
+        Ok(()) => None,
+        Err(sqlite::Error::Interrupted) => return,
+        Err(error) if !results.has_begun() => {
+            results.into_outlet().fail(Failed::Sqlite(error));
+            return;
+        }
+        Err(error) => {
+            tracing::error!(%error, "read failed");
+            Some(error.to_string())
+        }
+    };
+    if results.is_abandoned() {
+        return;
+    }
+    let tail = Tail {
+        error,
+        code: None,
+        elapsed: query.began.elapsed(),
+        index: query.index,
+    };
+    match results.finish(&tail) {
+        Ok((rest, chunks)) => chunks.end(rest),
+        Err((unencodable, chunks)) => chunks.fail(Failed::Unencodable(unencodable)),
+    }
+}
+
+/// The reader's end of the answer.
+struct Chunks {
+    runtime: Handle,
+    state: State,
+}
+
+enum State {
+    /// Nothing has left.
+    Unopened(oneshot::Sender<Opening>),
+    /// Chunks leave; the room for a last word is kept free.
+    Open {
+        tx: mpsc::Sender<Chunk>,
+        last_word: mpsc::OwnedPermit<Chunk>,
+    },
+    Ended,
+}
+
+impl Chunks {
+    fn new(opening: oneshot::Sender<Opening>, runtime: Handle) -> Self {
+        Self {
+            runtime,
+            state: State::Unopened(opening),
+        }
+    }
+
+    /// The last chunk, which may be the only one.
+    fn end(mut self, rest: Vec<u8>) {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Unopened(opening) => drop(opening.send(Opening::Whole(rest))),
+            State::Open { last_word, .. } => drop(last_word.send(Ok(rest.into()))),
+            State::Ended => {}
+        }
+    }
+
+    fn fail(mut self, failed: Failed) {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Unopened(opening) => drop(opening.send(Opening::Failed(failed))),
+            State::Open { last_word, .. } => drop(last_word.send(Err(Broken(failed.to_string())))),
+            State::Ended => {}
+        }
+    }
+
+    fn open(opening: oneshot::Sender<Opening>, first: Vec<u8>) -> State {
+        // One place more, for the last word.
+        let (tx, rx) = mpsc::channel(CHUNKS_MAX + 1);
+        let Ok(last_word) = tx.clone().try_reserve_owned() else {
+            return State::Ended;
+        };
+        let is_sent = tx.try_send(Ok(first.into())).is_ok() && opening.send(Opening::Stream(rx)).is_ok();
+        if is_sent {
+            State::Open { tx, last_word }
+        } else {
+            State::Ended
+        }
+    }
+}
+
+impl Outlet for Chunks {
+    fn is_due(&self, length: usize) -> bool {
+        length >= CHUNK_BYTES
+    }
+
+    fn put(&mut self, chunk: Vec<u8>) -> ControlFlow<()> {
+        self.state = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Unopened(opening) => Self::open(opening, chunk),
+            State::Open { tx, last_word } => {
+                let sent = self.runtime.block_on(tx.send_timeout(Ok(chunk.into()), CHUNK_WAIT_MAX));
+                match sent {
+                    Ok(()) => State::Open { tx, last_word },
+                    Err(_) => {
+                        last_word.send(Err(Broken("the client took no data for too long".to_owned())));
+                        State::Ended
+                    }
+                }
+            }
+            State::Ended => State::Ended,
+        };
+        match self.state {
+            State::Ended => ControlFlow::Break(()),
+            State::Unopened(_) | State::Open { .. } => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Drop for Chunks {
+    /// Reached while open only when the reader's thread panicked or was cancelled.
+    fn drop(&mut self) {
+        if let State::Open { last_word, .. } = std::mem::replace(&mut self.state, State::Ended) {
+            last_word.send(Err(Broken("the read broke off".to_owned())));
+        }
+    }
+}
