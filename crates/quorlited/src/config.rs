@@ -25,8 +25,10 @@ pub struct Config {
     pub cluster: Cluster,
     /// For the graceful stop.
     pub stop: Stop,
-    /// What is logged.
-    pub log_level: tracing::Level,
+    /// What is logged: `-raft-log-level` as it was given.
+    pub log_level: String,
+    /// The process runs in a Kubernetes pod.
+    pub is_in_kubernetes: bool,
     /// Flags that were given and have no effect, with the reason; to be logged.
     pub remarks: Vec<String>,
 }
@@ -97,13 +99,13 @@ impl Config {
         Ok(Self {
             store: store_config(parsed, &dir, &names)?,
             http: Http {
-                bind: parsed.text("http-addr"),
+                bind: listening(parsed.text("http-addr")),
                 advertised: names.http_advertised,
                 allow_origin: Some(parsed.text("http-allow-origin")).filter(|origin| !origin.is_empty()),
                 atomic_requests: parsed.bool("atomic-requests"),
             },
             cluster: Cluster {
-                bind: parsed.text("raft-addr"),
+                bind: listening(parsed.text("raft-addr")),
                 connect_timeout: duration::from_ns(parsed.ns("cluster-connect-timeout")),
                 join: parsed
                     .list("join")
@@ -120,7 +122,8 @@ impl Config {
                 steps_down: parsed.bool("raft-shutdown-stepdown"),
                 leaves: parsed.bool("raft-cluster-remove-shutdown"),
             },
-            log_level: log_level(&parsed.text("raft-log-level")),
+            log_level: parsed.text("raft-log-level").to_ascii_uppercase(),
+            is_in_kubernetes: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
             remarks: remarks(parsed),
         })
     }
@@ -153,63 +156,56 @@ impl Names {
     }
 }
 
-/// The shortest silence before an election when no flag says otherwise.
-const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);
-
-/// Heartbeats that fit into the shortest silence: five may be lost or late before anyone stands.
-const HEARTBEATS_PER_TIMEOUT: u32 = 6;
-
-/// Entries since the last snapshot when `-raft-snap=0`.
-const SNAPSHOT_ENTRIES: u64 = 8192;
+/// Heartbeats that fit into the shortest silence when only that is given: seven may be lost before anyone stands.
+const HEARTBEATS_PER_TIMEOUT: u32 = 8;
 
 /// Documented in docs/operations.md, "Timings".
 fn store_config(parsed: &Parsed, dir: &Path, names: &Names) -> Result<store::config::Config, Refused> {
-    let election_timeout = match parsed.ns("raft-heartbeat-timeout") {
-        0 => ELECTION_TIMEOUT,
-        ns => duration::from_ns(ns),
-    };
-    let heartbeat_interval = match parsed.ns("raft-commit-timeout") {
-        0 => election_timeout / HEARTBEATS_PER_TIMEOUT,
-        ns => duration::from_ns(ns),
-    };
-    if heartbeat_interval * 2 > election_timeout {
+    let mut config = store::config::Config::new(dir.to_owned(), names.node.clone(), names.raft_advertised.clone());
+    if let Some(timeout) = positive(parsed.ns("raft-heartbeat-timeout")) {
+        config.election_timeout = timeout;
+        config.heartbeat_interval = timeout / HEARTBEATS_PER_TIMEOUT;
+    }
+    if let Some(interval) = positive(parsed.ns("raft-commit-timeout")) {
+        config.heartbeat_interval = interval;
+    }
+    if config.heartbeat_interval * 2 > config.election_timeout {
         return Err(Refused::Rule(format!(
             "-raft-commit-timeout ({}) must be at most half of -raft-heartbeat-timeout ({})",
-            duration::text(heartbeat_interval),
-            duration::text(election_timeout),
+            duration::text(config.heartbeat_interval),
+            duration::text(config.election_timeout),
         )));
     }
-    Ok(store::config::Config {
-        dir: dir.to_owned(),
-        name: names.node.clone(),
-        address: names.raft_advertised.clone(),
-        voter: !parsed.bool("raft-non-voter"),
-        heartbeat_interval,
-        election_timeout,
-        foreign_keys: parsed.bool("fk"),
-        extensions: parsed.list("extensions-path").into_iter().map(PathBuf::from).collect(),
-        readers_max: usize::try_from(parsed.int("db-max-ro-conns")).unwrap_or(0),
-        snapshot_entries: match parsed.uint("raft-snap") {
-            0 => SNAPSHOT_ENTRIES,
-            entries => entries,
-        },
-        snapshot_wal_bytes: parsed.uint("raft-snap-wal-size"),
-        apply_timeout: duration::from_ns(parsed.ns("raft-apply-timeout")),
-        read_age_max: duration::from_ns(parsed.ns("db-read-age-max")),
-    })
+    if let entries @ 1.. = parsed.uint("raft-snap") {
+        config.snapshot_entries = entries;
+    }
+    config.voter = !parsed.bool("raft-non-voter");
+    config.foreign_keys = parsed.bool("fk");
+    config.extensions = parsed.list("extensions-path").into_iter().map(PathBuf::from).collect();
+    config.readers_max = usize::try_from(parsed.int("db-max-ro-conns")).unwrap_or(0);
+    config.snapshot_wal_bytes = parsed.uint("raft-snap-wal-size");
+    config.apply_timeout = duration::from_ns(parsed.ns("raft-apply-timeout"));
+    config.read_age_max = duration::from_ns(parsed.ns("db-read-age-max"));
+    config.disk_watermark = parsed.uint("disk-watermark");
+    Ok(config)
+}
+
+/// Nothing, or less, means the built-in choice.
+fn positive(ns: i64) -> Option<Duration> {
+    Some(duration::from_ns(ns)).filter(|duration| !duration.is_zero())
+}
+
+/// An address to listen on, where no host means every interface.
+fn listening(address: String) -> String {
+    if address.starts_with(':') {
+        format!("0.0.0.0{address}")
+    } else {
+        address
+    }
 }
 
 fn clamp(value: i64) -> u32 {
     u32::try_from(value.max(0)).unwrap_or(u32::MAX)
-}
-
-/// Unknown text is not refused: it means the default.
-fn log_level(text: &str) -> tracing::Level {
-    match text.to_ascii_uppercase().as_str() {
-        "ERROR" => tracing::Level::ERROR,
-        "DEBUG" => tracing::Level::DEBUG,
-        _ => tracing::Level::INFO,
-    }
 }
 
 fn remarks(parsed: &Parsed) -> Vec<String> {

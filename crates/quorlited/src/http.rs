@@ -1,4 +1,21 @@
 //! Door: the HTTP API.
+//!
+//! Owns the surface that clients see: routes, parameters, bodies, the JSON of answers, and which failure has which
+//! status. It runs no SQL and knows no consensus: a node stands behind [`ledger::Ledger`], the others behind
+//! [`peers::Peers`].
+//!
+//! ```text
+//!  serve ──► route ──► endpoint ──► data ──► sql::run ──► ledger           this node
+//!                                    │           ▲  └───► stream, results  rows, as they come
+//!                                    │           │
+//!                                    └─► peers ══╪══► desk                 the leader
+//!                                                └─────┘
+//! ```
+//!
+//! Invariants:
+//! * Memory follows chunks and rows, not results (D12).
+//! * 503 is answered only for what was certainly not appended (D9); see [`errors`].
+//! * A follower hands the leader's bytes on.
 
 pub mod access;
 pub mod blocked;

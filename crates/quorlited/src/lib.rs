@@ -8,7 +8,11 @@ pub mod duration;
 pub mod flags;
 pub mod forwarded;
 pub mod http;
+pub mod logging;
+pub mod machine;
 pub mod net;
+pub mod server;
+pub mod signals;
 
 /// This release, as it is told to clients and operators.
 pub const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use quorlited::config::Config;
 use quorlited::flags::{self, Misuse, usage};
+use quorlited::{logging, server};
 
 /// A start that was refused, or a run that failed.
 const FAILED: u8 = 1;
@@ -28,11 +29,23 @@ fn main() -> ExitCode {
     if parsed.bool("version") {
         return say(&usage::version_line(), 0);
     }
-    let _config = match Config::resolve(&parsed) {
+    let config = match Config::resolve(&parsed) {
         Ok(config) => config,
         Err(refused) => return say(&refused.to_string(), FAILED),
     };
-    say("fatal: this build has no server yet", FAILED)
+    match start(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => say(&format!("fatal: {error:#}"), FAILED),
+    }
+}
+
+fn start(config: Config) -> anyhow::Result<()> {
+    logging::install(&config.log_level)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ran = runtime.block_on(server::run(config));
+    // Whatever still runs now was told to stop, and had its time.
+    runtime.shutdown_background();
+    Ok(ran?)
 }
 
 /// One text on standard error. When even that is closed, the exit code is all that is left to say.

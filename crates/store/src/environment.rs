@@ -1,7 +1,9 @@
 //! What the store takes from the world: disk, peers, time, randomness, and who runs its threads.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::error::Error;
 use crate::transport::Transport;
 
 /// The wall clock.
@@ -38,4 +40,19 @@ pub struct Environment {
     pub random: Arc<dyn Random>,
     /// Who runs the synchronous cores.
     pub runner: Runner,
+}
+
+/// The place of the log in the data directory `dir`, on a real file system; created if it is missing.
+///
+/// # Errors
+///
+/// [`Error::Io`] when it cannot be created.
+pub fn log_disk(dir: &Path) -> Result<Arc<dyn log::Disk>, Error> {
+    match log::FsDisk::new(dir.join("log")) {
+        Ok(disk) => Ok(Arc::new(disk)),
+        Err(source) => Err(Error::Io {
+            what: format!("create data directory {}", dir.display()),
+            source,
+        }),
+    }
 }

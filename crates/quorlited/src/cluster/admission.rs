@@ -11,8 +11,8 @@
 
 use std::time::Duration;
 
+use store::member::Joined;
 use store::member::Peer;
-use store::node::Joined;
 use tracing::{info, warn};
 
 use super::client::Client;

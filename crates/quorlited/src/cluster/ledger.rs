@@ -1,7 +1,7 @@
 //! What the cluster service asks of the node, so that it can be tested without one.
 
-use store::member::{Member, Peer};
-use store::node::{Joined, Node};
+use store::member::{Joined, Member, Peer};
+use store::node::Node;
 use store::transport::BoxFuture;
 
 /// A node, as the cluster service sees it.
@@ -46,7 +46,7 @@ impl Ledger for Node {
     }
 
     fn applied(&self) -> u64 {
-        self.status().applied.0
+        Node::applied(self)
     }
 
     fn initialize(&self, voters: Vec<Peer>) -> BoxFuture<'_, Result<(), store::Error>> {

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use store::environment::Random;
+use store::member::Joined;
 use store::member::{Member, NodeId, Peer};
-use store::node::Joined;
 use store::transport::{BoxFuture, Channel};
 use tempfile::TempDir;
 use tokio::sync::mpsc;

@@ -25,8 +25,6 @@ pub struct Options {
     pub bind: String,
     /// Its address as clients see it.
     pub advertised: String,
-    /// Its URL as clients see it.
-    pub url: String,
     /// The inter-node port's bind address.
     pub inter_node_bind: String,
     /// The CORS allow-origin header's value.

@@ -84,7 +84,9 @@ pub fn sql(style: Style, error: &store::Error) -> Reply {
         E::Overloaded(_) => retry_later(error),
         E::TooLarge { .. } => Reply::failure(StatusCode::PAYLOAD_TOO_LARGE, error),
         E::LeadershipLost | E::Unconfirmed => request_failed(style, error.to_string(), Some(OUTCOME_UNKNOWN)),
-        E::Stopped(_) | E::Io { .. } => request_failed(style, told(error), Some(OUTCOME_UNKNOWN)),
+        E::Stopped(_) | E::Io { .. } | E::Log(_) | E::Sqlite(_) => {
+            request_failed(style, told(error), Some(OUTCOME_UNKNOWN))
+        }
         E::Enqueue | E::Transferring | E::DiskFull { .. } => {
             request_failed(style, error.to_string(), Some(NOT_APPENDED))
         }

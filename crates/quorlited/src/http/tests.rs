@@ -437,7 +437,6 @@ impl World {
         let mut options = Options {
             bind: "here:4001".to_owned(),
             advertised: "here:4001".to_owned(),
-            url: "http://here:4001".to_owned(),
             inter_node_bind: "here:4002".to_owned(),
             allow_origin: None,
             atomic_requests: true,
