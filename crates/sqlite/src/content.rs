@@ -16,6 +16,7 @@
 use std::time::Duration;
 
 use command::rows::CellRef;
+use rusqlite::Connection;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::Error;
@@ -205,6 +206,25 @@ impl Content {
         }
         Ok(())
     }
+}
+
+/// The tables with rowids that can be read, quoted, each with a name for its rowid.
+pub(crate) fn rowid_tables(connection: &Connection) -> rusqlite::Result<Vec<(String, &'static str)>> {
+    let mut tables = connection.prepare(TABLES)?;
+    let found: Vec<(String, bool)> = tables
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut columns = connection.prepare(COLUMNS)?;
+    let mut named = Vec::new();
+    for (name, _) in found.into_iter().filter(|(_, without_rowid)| !without_rowid) {
+        let columns: Vec<String> = columns
+            .query_map([&name], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        if let Key::Rowid(rowid) = Key::of_rowid(&columns) {
+            named.push((quoted(&name), rowid));
+        }
+    }
+    Ok(named)
 }
 
 impl Key {

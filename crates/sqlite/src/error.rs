@@ -60,6 +60,9 @@ pub enum Error {
     /// A database that was sent is not the one that arrived (D7).
     #[error("received database: {0}")]
     Transfer(String),
+    /// A database that was given to be loaded cannot be one of ours.
+    #[error("invalid SQLite data: {0}")]
+    Unfit(String),
     /// The operation was interrupted: its client went away, or the node stops.
     #[error("interrupted")]
     Interrupted,

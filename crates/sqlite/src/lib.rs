@@ -24,6 +24,7 @@ mod gather;
 mod guard;
 mod home;
 pub mod keys;
+pub mod load;
 pub mod meta;
 pub mod open;
 mod pages;
