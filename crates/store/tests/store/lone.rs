@@ -63,6 +63,7 @@ async fn a_restarted_node_has_everything_that_was_acknowledged() {
     drop(node);
 
     let node = crate::support::reopen(config(dir.path(), "a", true), &board).await;
+    assert!(node.is_initialized(), "known as soon as it is open");
     node.ready(std::time::Duration::from_secs(10))
         .await
         .expect("ready again");
