@@ -101,7 +101,11 @@ impl<'a> Engine<'a> {
         })
     }
 
-    fn unwatched<T>(&self, act: impl FnOnce(&Session) -> Result<T, StatementError>) -> Result<T, StatementError> {
+    /// Does something of our own, past the authorizer, that may fail.
+    pub(crate) fn unwatched<T>(
+        &self,
+        act: impl FnOnce(&Session) -> Result<T, StatementError>,
+    ) -> Result<T, StatementError> {
         self.context.ours.store(true, Relaxed);
         let result = act(self.session);
         self.context.ours.store(false, Relaxed);

@@ -11,6 +11,8 @@
 //! the whole transaction ([`Conclusion::RolledBack`]) the entry runs again in a transaction of its own, and the unit
 //! that did it is replaced by what it answered.
 
+pub(crate) mod script;
+
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;

@@ -11,6 +11,7 @@
 //! * An error from here means that the node stops; whatever a statement did wrong is in its reply (D4).
 //! * The durable position was committed before the flush that made it so; it is never read afterwards.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,6 +26,7 @@ use crate::checkpoint;
 use crate::context::{Context, Facts, STEPS_PER_TICK};
 use crate::effect::Fold;
 use crate::engine::Engine;
+use crate::entry::script::{Running, ScriptEnd};
 use crate::entry::{Care, Conclusion, Entry, Ran, Resume};
 use crate::error::Error;
 use crate::faults;
@@ -33,6 +35,7 @@ use crate::ffi::statement::{Session, StatementError, Step};
 use crate::ffi::{functions, vfs};
 use crate::meta::{self, Found, Position, State};
 use crate::open::{self, Limits, Options};
+use crate::script::skip_comments;
 use crate::wal::Wal;
 
 /// Statements kept prepared; each costs a few KiB.
@@ -135,6 +138,23 @@ impl Writer {
             hooks: &self.hooks,
         };
         Entry::new(engine, &mut self.state, write, care, &self.limits).run(resume)
+    }
+
+    /// Runs the text of a dump within the transaction, as one unit, and moves the clock and the counters of
+    /// [`Self::state`]. Reads `text` as it goes: memory is bounded by its longest statement.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Node`], and [`Error::Io`] when `text` cannot be read: this node must stop applying.
+    pub fn run_script(&mut self, text: &mut dyn Read, clock_us: i64, seed: u64) -> Result<ScriptEnd, Error> {
+        self.state.clock_us = self.state.clock_us.max(clock_us);
+        let _clock = vfs::BoundClock::bind(self.state.clock_us);
+        let engine = Engine {
+            session: &self.session,
+            context: &self.context,
+            hooks: &self.hooks,
+        };
+        Running::new(engine, &mut self.state, &self.limits, seed).run(text)
     }
 
     /// Whether this write cannot run in a transaction.
@@ -358,21 +378,6 @@ fn is_vacuum(sql: &str) -> bool {
         .take_while(char::is_ascii_alphanumeric)
         .collect();
     word.eq_ignore_ascii_case("vacuum")
-}
-
-/// The text after blanks, semicolons and comments.
-fn skip_comments(mut sql: &str) -> &str {
-    loop {
-        sql = sql.trim_start_matches(|character: char| character.is_whitespace() || character == ';');
-        let rest = if let Some(line) = sql.strip_prefix("--") {
-            line.split_once('\n').map(|(_, rest)| rest)
-        } else if let Some(block) = sql.strip_prefix("/*") {
-            block.split_once("*/").map(|(_, rest)| rest)
-        } else {
-            return sql;
-        };
-        sql = rest.unwrap_or_default();
-    }
 }
 
 #[cfg(test)]

@@ -9,12 +9,15 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::Dump;
+use crate::content::Content;
+use crate::entry::script::ScriptEnd;
 use crate::error::Error;
 use crate::home::Home;
 use crate::meta::{self, State};
 use crate::open::Options;
 use crate::pin::PinBounds;
 use crate::watch::Cancel;
+use crate::writer::Writer;
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -239,6 +242,35 @@ fn a_cancelled_dump_has_no_end() {
     });
     assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
     assert!(!text.ends_with(b"COMMIT;\n"));
+}
+
+#[test]
+fn a_dump_that_is_loaded_has_the_content_that_was_dumped() {
+    let setup = "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a REFERENCES u, b AS (a || '!'));
+                 CREATE TABLE u(k TEXT PRIMARY KEY) WITHOUT ROWID; CREATE INDEX t_a ON t(a);
+                 INSERT INTO u VALUES('x;y'), ('it''s'); INSERT INTO t(id, a) VALUES(5, 'x;y'), (9, 'it''s'); DELETE FROM t WHERE id=9;
+                 CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES('some words');
+                 CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO f VALUES(new.a); DELETE FROM u; END;
+                 CREATE VIEW v AS SELECT ';';";
+    let bench = Bench::new(setup);
+    let home = tempfile::tempdir().unwrap();
+    let home = Home::open(home.path()).unwrap();
+    let mut writer = Writer::open(&home.current().database(), &Options::default()).unwrap();
+    writer.begin().unwrap();
+    let text = bench.dump(&[]);
+    let ended = writer.run_script(&mut text.as_bytes(), 0, 0).unwrap();
+    assert!(matches!(ended, ScriptEnd::Done(_)));
+    writer.commit().unwrap().unwrap();
+    assert_eq!(content(&home), content(&bench.home));
+}
+
+fn content(home: &Home) -> u64 {
+    let bounds = PinBounds {
+        age_max: Duration::from_secs(60),
+        cancel: Cancel::new(),
+    };
+    let content = Content::pin(home.current(), &Options::default(), Arc::new(Instant::now), bounds);
+    content.unwrap().hash(&mut |_| ()).unwrap().hash
 }
 
 fn value() -> impl Strategy<Value = Value> {
