@@ -183,13 +183,14 @@ async fn start(parts: Parts<'_>) -> Result<Arc<Core>, Error> {
     let raft = Raft::new(id.0, Arc::new(raft_config), network, storage, state_machine)
         .await
         .map_err(|error| Error::Stopped(format!("start consensus: {}", consensus::state_machine::chain(&error))))?;
-    Ok(Arc::new(Core::new(
-        id,
-        raft,
-        progress.clone(),
-        databases.clone(),
-        environment,
-    )))
+    let core = Arc::new(Core::new(id, raft, progress.clone(), databases.clone(), environment));
+    // The metrics are empty until consensus has run once; who asks before would take an old node for a new one.
+    let last = log.state().last.map(|at| at.index);
+    let started = core.until(|metrics| (metrics.last_log_index >= last).then_some(()));
+    started
+        .await
+        .ok_or_else(|| Error::Stopped("consensus stopped while it started".to_owned()))?;
+    Ok(core)
 }
 
 /// What this node's flags say about results.
