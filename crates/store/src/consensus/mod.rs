@@ -200,7 +200,11 @@ impl Core {
                 )
             })
             .collect();
-        self.raft.initialize(members).await.map_err(initialize_error)
+        self.raft.initialize(members).await.map_err(initialize_error)?;
+        // The metrics follow a little later: who asks again at once must not be told that there is no cluster.
+        let is_known = |metrics: &Metrics| metrics.membership_config.membership().nodes().next().map(|_| ());
+        let stopped = || Error::Stopped("consensus has stopped".to_owned());
+        self.until(is_known).await.ok_or_else(stopped)
     }
 
     /// Has a snapshot made of what is applied; returns before it is.

@@ -51,6 +51,7 @@ async fn a_restarted_node_has_everything_that_was_acknowledged() {
     let board = Arc::new(Switchboard::default());
     let node = open(config(dir.path(), "a", true), &board).await.expect("a new node");
     node.initialize(vec![node.peer().clone()]).await.expect("a new cluster");
+    assert!(node.is_initialized(), "known as soon as it is done");
     node.ready(std::time::Duration::from_secs(10)).await.expect("ready");
     succeed(&node, &["CREATE TABLE t(id INTEGER PRIMARY KEY)"]).await;
     for id in 1..=300 {
