@@ -10,7 +10,7 @@ import random
 import threading
 import time
 
-from cluster import Connection, Violation, check
+from cluster import Connection, Failed, Violation, check
 
 TABLE = "CREATE TABLE writes(k TEXT NOT NULL, payload TEXT NOT NULL)"
 INSERT = "INSERT INTO writes(k, payload) VALUES(?, ?)"
@@ -137,7 +137,10 @@ class Record:
 
     def faults(self, node):
         """What is wrong with the rows of `node`, as text; None if nothing is."""
-        keys = [row[0] for row in node.query("SELECT k FROM writes")]
+        try:
+            keys = [row[0] for row in node.query("SELECT k FROM writes")]
+        except Failed as error:
+            return str(error)
         there = set(keys)
         lost = self.acknowledged - there
         refused = self.refused & there
