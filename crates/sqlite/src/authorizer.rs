@@ -55,7 +55,10 @@ fn refusal(context: &Context, asked: &AuthContext<'_>) -> Result<Authorization, 
             context.found(Facts::MULTIPLIES);
             modify(context, asked, table_name)?;
         }
-        AuthAction::Read { table_name, .. } => read(context, table_name)?,
+        AuthAction::Read {
+            table_name,
+            column_name,
+        } => read(context, table_name, column_name)?,
         AuthAction::Select => context.found(Facts::MULTIPLIES),
         AuthAction::Recursive => context.found(Facts::RECURSIVE),
         AuthAction::Function { function_name } => return Ok(function(context, function_name)),
@@ -134,7 +137,7 @@ fn modify(context: &Context, asked: &AuthContext<'_>, table: &str) -> Result<(),
     Ok(())
 }
 
-fn read(context: &Context, table: &str) -> Result<(), &'static str> {
+fn read(context: &Context, table: &str, column: &str) -> Result<(), &'static str> {
     if meta::is_own_table(table) && !context.vacuuming.load(Relaxed) {
         return Err(OWN_TABLE);
     }
@@ -148,6 +151,9 @@ fn read(context: &Context, table: &str) -> Result<(), &'static str> {
     }
     if context.preparing.load(Relaxed) && context.is_virtual(table) {
         context.found(Facts::VIRTUAL);
+        if column.eq_ignore_ascii_case("rank") {
+            context.found(Facts::RANKS);
+        }
     }
     Ok(())
 }
@@ -155,6 +161,9 @@ fn read(context: &Context, table: &str) -> Result<(), &'static str> {
 fn function(context: &Context, name: &str) -> Authorization {
     if FUNCTIONS.iter().any(|refused| name.eq_ignore_ascii_case(refused)) {
         return Authorization::Deny;
+    }
+    if name.eq_ignore_ascii_case("bm25") {
+        context.found(Facts::RANKS);
     }
     if name.eq_ignore_ascii_case("changes") || name.eq_ignore_ascii_case("total_changes") {
         context.found(Facts::ASKS_CHANGES);

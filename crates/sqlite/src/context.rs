@@ -11,6 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
+use crate::open::Options;
+
 /// Virtual-machine steps between two looks at the budget.
 pub(crate) const STEPS_PER_TICK: i32 = 4096;
 
@@ -18,6 +20,8 @@ pub(crate) const STEPS_PER_TICK: i32 = 4096;
 pub(crate) struct Context {
     /// Foreign keys are enforced on this connection.
     pub(crate) foreign_keys: bool,
+    /// Bytes that a statement may write to the WAL and to temporary files.
+    pub(crate) written_bytes_max: u64,
     /// This room prepares or runs a statement of its own: nothing is refused.
     pub(crate) ours: AtomicBool,
     /// A VACUUM runs: what it does to the database on its way is allowed.
@@ -66,9 +70,10 @@ pub(crate) struct Spent {
 }
 
 /// What a statement says that used up a budget.
-const EXHAUSTED: [&str; 2] = [
+const EXHAUSTED: [&str; 3] = [
     "statement stopped: it took more virtual-machine steps than a write may",
     "statement stopped: it stored more bytes than a write may",
+    "statement stopped: it wrote more bytes to disk than a write may",
 ];
 
 /// Facts about a statement, gathered while it is prepared.
@@ -98,6 +103,9 @@ impl Facts {
     /// It is a PRAGMA: it may act while it is prepared, and expire itself.
     pub(crate) const PRAGMA: Self = Self(1 << 9);
 
+    /// It computes an FTS5 rank.
+    pub(crate) const RANKS: Self = Self(1 << 10);
+
     /// Whether all of `other` holds.
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -110,9 +118,10 @@ impl Facts {
 }
 
 impl Context {
-    pub(crate) fn new(foreign_keys: bool) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         Self {
-            foreign_keys,
+            foreign_keys: options.foreign_keys,
+            written_bytes_max: options.limits.written_bytes_max,
             ours: AtomicBool::new(false),
             vacuuming: AtomicBool::new(false),
             preparing: AtomicBool::new(false),
@@ -229,11 +238,18 @@ impl Budget {
         self.exhausted.load(Relaxed) != 0
     }
 
-    /// `bytes` were stored; the statement stops at its next tick when there are none left.
-    pub(crate) fn store(&self, bytes: i64) {
-        if self.bytes_left.fetch_sub(bytes, Relaxed) < bytes {
+    /// `bytes` were stored; answers whether the statement must stop.
+    pub(crate) fn store(&self, bytes: i64) -> bool {
+        let exhausted = self.bytes_left.fetch_sub(bytes, Relaxed) < bytes;
+        if exhausted {
             self.exhausted.store(2, Relaxed);
         }
+        exhausted
+    }
+
+    /// The statement has written too much to its files.
+    pub(crate) fn overflow(&self) {
+        self.exhausted.store(3, Relaxed);
     }
 
     /// What the statement says that used up a budget; `None` while none is.

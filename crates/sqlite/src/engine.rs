@@ -11,6 +11,7 @@ use crate::context::{Context, Facts};
 use crate::error::Error;
 use crate::faults;
 use crate::ffi::hooks::Hooks;
+use crate::ffi::meter;
 use crate::ffi::statement::{Session, Statement, StatementError};
 use crate::meta;
 
@@ -163,6 +164,7 @@ impl<'a> Engine<'a> {
     pub(crate) fn arm(&self, exact: bool, metered: bool) {
         self.context.budget.forgive();
         self.context.budget.armed.store(exact, Relaxed);
+        meter::start(self.connection(), self.context.written_bytes_max);
         if metered {
             self.hooks.count_bytes(self.connection(), true);
         }
@@ -171,6 +173,9 @@ impl<'a> Engine<'a> {
     /// Ends what [`Self::arm`] began.
     pub(crate) fn disarm(&self, metered: bool) {
         self.context.budget.armed.store(false, Relaxed);
+        if meter::stop() {
+            self.context.budget.overflow();
+        }
         if metered {
             self.hooks.count_bytes(self.connection(), false);
         }

@@ -41,6 +41,8 @@ const FOREIGN_KEY: &str = "FOREIGN KEY constraint failed";
 const OWN_REFERENCE: &str = "foreign key refers to sqlite_quorlite, which is Quorlite's own table";
 const LAST_ROWID: &str = "rowid 9223372036854775807 is refused: after it SQLite picks rowids at random";
 const RECURSIVE_VIRTUAL: &str = "a recursive query together with an FTS, R-Tree or other virtual table is refused in a write: its work is unbounded";
+const RANKS: &str =
+    "a write cannot use FTS5 ranks: the C library computes them, and its last digit differs between CPUs";
 const EXECUTE_TIMEOUT: &str = "execute timeout";
 const TOO_MANY_ROLLBACKS: &str = "too many statements of this request rolled back the transaction";
 
@@ -154,6 +156,7 @@ impl From<StatementError> for Failed {
     }
 }
 
+const DEFER_OFF: &str = "PRAGMA defer_foreign_keys=OFF";
 const ENTRY: Savepoint = Savepoint {
     open: "SAVEPOINT quorlite_entry",
     back: "ROLLBACK TO quorlite_entry",
@@ -246,8 +249,8 @@ impl<'a> Entry<'a> {
             }
             (true, false) => self.close(&ENTRY, self.facts)?,
         };
-        if self.facts.has(Facts::DEFERS) {
-            self.engine.own("PRAGMA defer_foreign_keys=OFF")?;
+        if atomic && self.facts.has(Facts::DEFERS) {
+            self.engine.own(DEFER_OFF)?;
         }
         self.keep_counters();
         Ok(Conclusion::Done(self.ran(request_error)))
@@ -328,6 +331,9 @@ impl<'a> Entry<'a> {
         if let (Ok(_), Some(error)) = (&result, objection) {
             result = Err(error.into());
         }
+        if !inside && self.facts.has(Facts::DEFERS) {
+            self.engine.own(DEFER_OFF)?;
+        }
         let ended = if result.is_ok() { Unit::Done } else { Unit::Failed };
         self.answer(result, began);
         Ok(ended)
@@ -386,6 +392,9 @@ impl<'a> Entry<'a> {
         if facts.has(Facts::VIRTUAL.and(Facts::RECURSIVE)) {
             return Err(StatementError::new(RECURSIVE_VIRTUAL).into());
         }
+        if facts.has(Facts::RANKS.and(Facts::COUNTS)) || facts.has(Facts::RANKS.and(Facts::SCHEMA)) {
+            return Err(StatementError::new(RANKS).into());
+        }
         if facts.has(Facts::ASKS_CHANGES) {
             self.engine.zero_changes()?;
         }
@@ -402,7 +411,7 @@ impl<'a> Entry<'a> {
         let mut execution = statement.begin();
         bindings.bind(&mut execution)?;
         execution.forget_steps();
-        let metered = counts && facts.has(Facts::MULTIPLIES);
+        let metered = facts.has(Facts::MULTIPLIES) && !readonly;
         self.engine.arm(!facts.has(Facts::VIRTUAL), metered);
         let mut rows = wanted.then(Gathered::default);
         let ended = loop {

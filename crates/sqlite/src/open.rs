@@ -45,6 +45,8 @@ pub struct Limits {
     pub reply_bytes_max: u64,
     /// Bytes of row data that one write request may store.
     pub stored_bytes_max: u64,
+    /// Bytes that one statement may write to the WAL and to temporary files.
+    pub written_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -55,6 +57,7 @@ impl Default for Limits {
             steps_max: 2_000_000_000,
             reply_bytes_max: 32 << 20,
             stored_bytes_max: 1 << 30,
+            written_bytes_max: 4 << 30,
         }
     }
 }
@@ -147,7 +150,11 @@ fn configure(connection: &Connection, options: &Options) -> Result<(), Error> {
     )?;
     limit(connection, Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
     pragma(connection, "cache_size", &format!("-{}", options.cache_kib))?;
-    ffi::math::install(connection)
+    ffi::math::install(connection)?;
+    options
+        .extensions
+        .iter()
+        .try_for_each(|library| ffi::extension::load(connection, library))
 }
 
 fn limit(connection: &Connection, limit: Limit, value: i32) -> Result<(), Error> {
@@ -163,3 +170,6 @@ pub(crate) fn pragma(connection: &Connection, name: &str, value: &str) -> Result
         .execute_batch(&format!("PRAGMA {name}={value}"))
         .map_err(Error::sqlite("set a pragma"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,10 +37,8 @@ const INTROSPECTION: &[&str] = &[
     "index_info",
     "index_list",
     "index_xinfo",
-    "integrity_check",
     "module_list",
     "pragma_list",
-    "quick_check",
     "table_info",
     "table_list",
     "table_xinfo",
@@ -90,6 +88,9 @@ pub(crate) fn judge(name: &str, value: Option<&str>, form: Form, foreign_keys: b
     }
     if name == "optimize" {
         return Verdict::Refuse(OPTIMIZE);
+    }
+    if name == "integrity_check" || name == "quick_check" {
+        return Verdict::Refuse(LOCAL);
     }
     if name == "wal_checkpoint" {
         return Verdict::Refuse(DISALLOWED);

@@ -75,7 +75,7 @@ impl Writer {
         let page_bytes = connection
             .pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))
             .map_err(Error::sqlite("read the page size"))?;
-        let context = Arc::new(Context::new(options.foreign_keys));
+        let context = Arc::new(Context::new(options));
         let hooks = Hooks::new(Arc::clone(&context));
         watch(&mut connection, &context, &hooks)?;
         let writer = Self {

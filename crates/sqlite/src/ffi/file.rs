@@ -16,6 +16,7 @@ use std::sync::Arc;
 use rusqlite::ffi;
 use rusqlite::ffi::{sqlite3_file, sqlite3_int64, sqlite3_io_methods};
 
+use super::meter;
 use crate::faults::{self, Action, Failure, FileFaults};
 
 /// What SQLite sees first in the memory of a file.
@@ -28,6 +29,8 @@ struct File {
 /// What we know of an open file.
 struct State {
     path: Option<PathBuf>,
+    /// What is written to it is for a statement's own use, or grows the WAL.
+    is_metered: bool,
     watcher: Option<Arc<dyn FileFaults>>,
 }
 
@@ -72,7 +75,14 @@ pub(super) unsafe fn inner(file: *mut sqlite3_file) -> *mut sqlite3_file {
 ///
 /// As for [`inner`], and the inner file is open.
 pub(super) unsafe fn adopt(file: *mut sqlite3_file, path: Option<PathBuf>, watcher: Option<Arc<dyn FileFaults>>) {
-    let state = Box::into_raw(Box::new(State { path, watcher }));
+    let is_metered = path
+        .as_ref()
+        .is_none_or(|path| path.as_os_str().as_encoded_bytes().ends_with(b"-wal"));
+    let state = Box::into_raw(Box::new(State {
+        path,
+        is_metered,
+        watcher,
+    }));
     // SAFETY: promised by the caller.
     unsafe {
         file.cast::<File>().write(File {
@@ -159,6 +169,9 @@ unsafe extern "C" fn write(
     unsafe {
         let state = state(file);
         let data = std::slice::from_raw_parts(buffer.cast::<u8>(), length as usize);
+        if state.is_metered {
+            meter::count(data.len());
+        }
         let code = match state.ask(|watcher, path| watcher.on_write(path, offset as u64, data)) {
             Action::Proceed => call!(file, xWrite, ffi::SQLITE_IOERR_WRITE, buffer, length, offset),
             Action::Pretend => ffi::SQLITE_OK,

@@ -96,7 +96,9 @@ unsafe extern "C" fn on_store(
                 };
             }
         }
-        (*data.cast::<Context>()).budget.store(bytes);
+        if (*data.cast::<Context>()).budget.store(bytes) {
+            ffi::sqlite3_interrupt(db);
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 //! Callers outside this folder see safe functions only.
 
 mod allocator;
+pub(crate) mod extension;
 mod file;
 pub(crate) mod functions;
 pub(crate) mod hooks;
 pub(crate) mod math;
+pub(crate) mod meter;
 pub(crate) mod statement;
 pub(crate) mod vfs;

@@ -166,10 +166,7 @@ impl Applier {
             let taken = self.apply_together(&rest[..together], &mut replies)?;
             rest = &rest[taken..];
         }
-        let beside = self.backfill_beside;
-        let options = self.options.clone();
-        let open = self.as_open_mut();
-        open.checkpoints.advance(&mut open.writer, &options, beside)?;
+        self.maintain()?;
         Ok(replies)
     }
 
@@ -188,10 +185,11 @@ impl Applier {
     ///
     /// A failed checkpoint is fatal and never retried (D5).
     pub fn maintain(&mut self) -> Result<(), Error> {
-        let beside = self.backfill_beside;
-        let options = self.options.clone();
-        let open = self.as_open_mut();
-        open.checkpoints.advance(&mut open.writer, &options, beside)
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        open.checkpoints
+            .advance(&mut open.writer, &self.options, self.backfill_beside)
     }
 
     /// Bytes of the WAL in use; past a cap the readers that pin it are to be cut (D10).

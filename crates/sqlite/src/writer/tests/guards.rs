@@ -183,6 +183,59 @@ fn a_statement_that_stores_too_much_is_stopped() {
 }
 
 #[test]
+fn a_statement_that_fills_the_disk_is_stopped() {
+    let mut it = Fixture::limited(Limits {
+        written_bytes_max: 8 << 20,
+        ..Limits::default()
+    });
+    let stopped = "!statement stopped: it wrote more bytes to disk than a write may";
+    let many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c)";
+    let copy = format!("CREATE TABLE t AS {many} SELECT zeroblob(100000) FROM c");
+    assert_eq!(it.execute(&copy), stopped);
+    let sort = format!("{many} SELECT max(length(z)) FROM (SELECT x || zeroblob(100000) AS z FROM c ORDER BY z)");
+    assert_eq!(it.request(&sort), stopped);
+    assert!(it.writer.wal_bytes() < 32 << 20);
+    assert_eq!(
+        it.request("SELECT count(*) FROM sqlite_schema WHERE name='t'"),
+        "[count(*): 0]"
+    );
+    assert_eq!(it.execute("CREATE TABLE t(a)"), "0/0");
+}
+
+#[test]
+fn ranks_are_read_but_not_stored() {
+    let mut it = Fixture::new();
+    it.execute("CREATE VIRTUAL TABLE f USING fts5(a)");
+    it.execute("CREATE TABLE t(a, b)");
+    it.execute("INSERT INTO f VALUES('x y'),('x')");
+    for sql in [
+        "INSERT INTO t SELECT rank, 1 FROM f WHERE f MATCH 'x'",
+        "INSERT INTO t SELECT a, 1 FROM f WHERE f MATCH 'x' ORDER BY bm25(f) LIMIT 1",
+        "CREATE TABLE u AS SELECT rank FROM f WHERE f MATCH 'x'",
+    ] {
+        assert!(it.execute(sql).starts_with("!a write cannot use FTS5 ranks"), "{sql}");
+    }
+    assert_eq!(
+        it.request("SELECT a FROM f WHERE f MATCH 'x' ORDER BY rank"),
+        "[a: x;x y]"
+    );
+    assert!(!it.execute("INSERT INTO f(f, rank) VALUES('merge', 4)").starts_with('!'));
+}
+
+#[test]
+fn an_extension_that_cannot_be_loaded_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        extensions: vec![dir.path().join("nothing.so")],
+        ..Options::default()
+    };
+    let Err(error) = Writer::open(&dir.path().join("db.sqlite"), &options) else {
+        panic!("opened without its extension");
+    };
+    assert!(error.to_string().contains("nothing.so: load extension"), "{error}");
+}
+
+#[test]
 fn a_reply_that_grows_too_large_fails_and_undoes() {
     let mut it = Fixture::limited(Limits {
         reply_bytes_max: 10_000,

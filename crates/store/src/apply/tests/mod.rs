@@ -16,6 +16,7 @@ use super::{Applier, Body, Entry, Position};
 mod differential;
 mod entries;
 mod failures;
+mod history;
 mod keys;
 
 /// An apply core on a folder of its own.
