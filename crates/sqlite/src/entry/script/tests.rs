@@ -327,7 +327,7 @@ fn foreign_keys_hold_at_the_end_unless_the_text_lets_them_go() {
     );
     assert_eq!(
         bench.load("CREATE TABLE bad(x REFERENCES sqlite_quorlite(id))"),
-        super::super::OWN_REFERENCE
+        super::super::unit::OWN_REFERENCE
     );
 }
 

@@ -1,0 +1,353 @@
+//! A text of an entry runs: its statements, what speaks against them afterwards, and the savepoint that undoes them.
+
+use std::cell::OnceCell;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use command::reply::{Changes, OutcomeKind};
+use command::request::Kind;
+use command::statement::Statement as Text;
+use rusqlite::ffi::{SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_INTERRUPT};
+
+use super::{Care, Entry, Left};
+use crate::bind::{Bindings, Got};
+use crate::context::Facts;
+use crate::error::Error;
+use crate::ffi::hooks;
+use crate::ffi::statement::{Statement, StatementError, Step};
+use crate::gather::Gathered;
+
+const FOREIGN_KEY: &str = "FOREIGN KEY constraint failed";
+pub(super) const OWN_REFERENCE: &str = "foreign key refers to sqlite_quorlite, which is Quorlite's own table";
+const LAST_ROWID: &str = "rowid 9223372036854775807 is refused: after it SQLite picks rowids at random";
+const RECURSIVE_VIRTUAL: &str = "a recursive query together with an FTS, R-Tree or other virtual table is refused in a write: its work is unbounded";
+const RANKS: &str =
+    "a write cannot use FTS5 ranks: the C library computes them, and its last digit differs between CPUs";
+const EXECUTE_TIMEOUT: &str = "execute timeout";
+
+/// The savepoint around a unit.
+#[derive(Default)]
+pub(super) struct Guard {
+    pub(super) open: bool,
+    /// The text holds several statements: a failure undoes all of them.
+    pub(super) several: bool,
+}
+
+/// How a unit ended.
+pub(super) enum Unit {
+    Done,
+    Failed,
+    NeedsCare,
+    RolledBack(Box<Left>),
+}
+
+/// What one statement answered, and what it was.
+pub(super) struct Answer {
+    pub(super) outcome: OutcomeKind,
+    pub(super) returning: bool,
+    pub(super) facts: Facts,
+}
+
+/// A failure of one statement, with the rows it had already shown.
+pub(super) struct Failed {
+    pub(super) error: StatementError,
+    pub(super) shown: Option<Gathered>,
+}
+
+impl From<StatementError> for Failed {
+    fn from(error: StatementError) -> Self {
+        Self { error, shown: None }
+    }
+}
+
+pub(super) const DEFER_OFF: &str = "PRAGMA defer_foreign_keys=OFF";
+pub(super) const ENTRY: Savepoint = Savepoint {
+    open: "SAVEPOINT quorlite_entry",
+    back: "ROLLBACK TO quorlite_entry",
+    release: "RELEASE quorlite_entry",
+};
+pub(super) const UNIT: Savepoint = Savepoint {
+    open: "SAVEPOINT quorlite_unit",
+    back: "ROLLBACK TO quorlite_unit",
+    release: "RELEASE quorlite_unit",
+};
+/// Opening it makes virtual tables write what they hold in memory.
+pub(super) const FLUSH: Savepoint = Savepoint {
+    open: "SAVEPOINT quorlite_flush",
+    back: "ROLLBACK TO quorlite_flush",
+    release: "RELEASE quorlite_flush",
+};
+
+pub(super) struct Savepoint {
+    pub(super) open: &'static str,
+    pub(super) back: &'static str,
+    pub(super) release: &'static str,
+}
+
+impl<'a> Entry<'a> {
+    /// Runs one text. `inside`: a savepoint around it is open already, and undoing is its owner's business.
+    pub(super) fn unit(&mut self, text: &'a Text, inside: bool) -> Result<Unit, Error> {
+        let began = Instant::now();
+        // SQLite ends a text at its first NUL.
+        let sql = text.sql.split('\0').next().unwrap_or_default();
+        let mut guard = Guard::default();
+        self.reply_cut = false;
+        let mut result = self.statements(sql, text, inside, &mut guard)?;
+        if result.is_err() && self.engine.is_rolled_back() {
+            return Ok(Unit::RolledBack(Box::new(self.left(result, began))));
+        }
+        let objection = match &result {
+            Ok(answer) => self.objection(answer.facts, inside)?,
+            Err(_) => self.leftover(inside),
+        };
+        let bare = self.care == Care::Quick && !inside && !guard.open;
+        if bare && (objection.is_some() || self.reply_cut) {
+            return Ok(Unit::NeedsCare);
+        }
+        if guard.open {
+            // `OR FAIL` keeps the rows before the one that failed, as it would without a savepoint.
+            let stays = objection.is_none() && !self.reply_cut && (result.is_ok() || !guard.several);
+            if !stays {
+                self.undo(&UNIT, self.facts)?;
+            } else if let Some(error) = self.close(&UNIT, self.facts)?
+                && result.is_ok()
+            {
+                result = Err(error.into());
+            }
+        }
+        if let (Ok(_), Some(error)) = (&result, objection) {
+            result = Err(error.into());
+        }
+        if !inside && self.facts.has(Facts::DEFERS) {
+            self.engine.own(DEFER_OFF)?;
+        }
+        let ended = if result.is_ok() { Unit::Done } else { Unit::Failed };
+        self.answer(result, began);
+        Ok(ended)
+    }
+
+    /// Runs the statements of a text; the answer is the last one's, its facts are all of theirs.
+    fn statements(
+        &mut self,
+        sql: &str,
+        text: &'a Text,
+        inside: bool,
+        guard: &mut Guard,
+    ) -> Result<Result<Answer, Failed>, Error> {
+        let mut bindings = match Bindings::new(&text.parameters, Got::Supplied) {
+            Ok(bindings) => bindings,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let terminated = OnceCell::new();
+        let mut rest = sql;
+        let mut all = Facts::default();
+        loop {
+            let (statement, facts, tail) = match self.engine.prepare(rest) {
+                Ok(prepared) => prepared,
+                Err(error) => return self.judged(error.into()),
+            };
+            let more = !tail.trim_matches(is_blank).is_empty();
+            all = all.and(facts);
+            self.facts = self.facts.and(facts);
+            if (self.care == Care::Careful || facts.has(Facts::VIRTUAL) || more) && !inside && !guard.open {
+                self.engine.own(UNIT.open)?;
+                guard.open = true;
+            }
+            guard.several |= more;
+            let answer = match statement {
+                None => Ok(Answer::nothing()),
+                Some(mut statement) => self.statement(&mut statement, facts, &mut bindings),
+            };
+            self.engine.settle(facts)?;
+            match answer {
+                Err(failed) => return self.judged(failed),
+                Ok(answer) if !more => return Ok(Ok(Answer { facts: all, ..answer })),
+                // SQLite copies a text that does not end with NUL, all of what is left, for each statement.
+                Ok(_) if terminated.get().is_none() => rest = terminated.get_or_init(|| format!("{tail}\0")),
+                Ok(_) => rest = tail,
+            }
+        }
+    }
+
+    /// Runs one statement to its end.
+    fn statement(
+        &mut self,
+        statement: &mut Statement<'_>,
+        facts: Facts,
+        bindings: &mut Bindings<'a>,
+    ) -> Result<Answer, Failed> {
+        if facts.has(Facts::VIRTUAL.and(Facts::RECURSIVE)) {
+            return Err(StatementError::new(RECURSIVE_VIRTUAL).into());
+        }
+        if facts.has(Facts::RANKS.and(Facts::COUNTS)) || facts.has(Facts::RANKS.and(Facts::SCHEMA)) {
+            return Err(StatementError::new(RANKS).into());
+        }
+        if facts.has(Facts::ASKS_CHANGES) {
+            self.engine.zero_changes()?;
+        }
+        let context = self.engine.context;
+        context.changes.store(self.changes, Relaxed);
+        let explain = statement.is_explain();
+        let counts = facts.has(Facts::COUNTS) && !facts.has(Facts::SCHEMA) && !explain;
+        let has_columns = statement.column_count() > 0;
+        let wanted = match self.kind {
+            Kind::Execute => counts && has_columns,
+            Kind::Request => has_columns,
+        };
+        let readonly = statement.is_readonly() || explain;
+        let mut execution = statement.begin();
+        bindings.bind(&mut execution)?;
+        execution.forget_steps();
+        let metered = facts.has(Facts::MULTIPLIES) && !readonly;
+        self.engine.arm(!facts.has(Facts::VIRTUAL), metered);
+        let mut rows = wanted.then(Gathered::default);
+        let ended = loop {
+            match execution.step() {
+                Ok(Step::Done) => break Ok(()),
+                Ok(Step::Row) => {
+                    if let Some(rows) = &mut rows
+                        && let Err(error) = rows.take(&mut execution, &mut self.reply_bytes_left)
+                    {
+                        self.reply_cut = true;
+                        break Err(error);
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.engine.disarm(metered);
+        if let Some(rows) = &mut rows {
+            rows.name(&mut execution);
+        }
+        drop(execution);
+        if counts {
+            self.changes = self.engine.changes();
+        }
+        match ended {
+            Ok(()) => Ok(Answer {
+                outcome: self.outcome(rows, readonly),
+                returning: counts && has_columns,
+                facts,
+            }),
+            Err(error) => Err(Failed {
+                error,
+                shown: rows.filter(|rows| readonly && rows.has_begun() && !self.reply_cut),
+            }),
+        }
+    }
+
+    fn outcome(&self, rows: Option<Gathered>, readonly: bool) -> OutcomeKind {
+        match (rows, self.kind) {
+            (Some(rows), _) => OutcomeKind::Rows(rows.into_rows(None)),
+            (None, Kind::Request) if readonly => OutcomeKind::Rows(Gathered::default().into_rows(None)),
+            (None, Kind::Request | Kind::Execute) => OutcomeKind::Changes(Changes {
+                last_insert_id: self.engine.last_rowid(),
+                rows_affected: self.changes,
+            }),
+        }
+    }
+
+    /// Decides whether a failure is the statement's or the node's (D4), and finds its text.
+    fn judged(&mut self, mut failed: Failed) -> Result<Result<Answer, Failed>, Error> {
+        self.engine.judge(&failed.error)?;
+        let context = self.engine.context;
+        if let Some(why) = context.take_refusal() {
+            failed.error.message = why.to_owned();
+        } else if failed.error.primary() == SQLITE_INTERRUPT
+            && let Some(why) = self.exhausted()
+        {
+            failed.error.message = why.to_owned();
+        }
+        Ok(Err(failed))
+    }
+
+    pub(super) fn exhausted(&self) -> Option<&'static str> {
+        let why = self.engine.context.budget.exhausted()?;
+        // A limit that the client set itself is its `db_timeout`.
+        Some(if self.write.steps_max == 0 {
+            why
+        } else {
+            EXECUTE_TIMEOUT
+        })
+    }
+
+    /// What speaks against a text that has run without an error.
+    pub(super) fn objection(&self, facts: Facts, inside: bool) -> Result<Option<StatementError>, Error> {
+        let context = self.engine.context;
+        if let Some(why) = self.exhausted() {
+            return Ok(Some(StatementError {
+                code: SQLITE_INTERRUPT,
+                message: why.to_owned(),
+            }));
+        }
+        if context.last_rowid_used.load(Relaxed) {
+            return Ok(Some(StatementError::new(LAST_ROWID)));
+        }
+        if facts.has(Facts::REFERENCES) && self.engine.has_own_reference()? {
+            return Ok(Some(StatementError::new(OWN_REFERENCE)));
+        }
+        Ok((!inside).then(|| self.deferred_violation()).flatten())
+    }
+
+    /// What speaks against the rows that a failed statement has kept.
+    fn leftover(&self, inside: bool) -> Option<StatementError> {
+        if self.engine.context.last_rowid_used.load(Relaxed) {
+            return Some(StatementError::new(LAST_ROWID));
+        }
+        (!inside).then(|| self.deferred_violation()).flatten()
+    }
+
+    fn deferred_violation(&self) -> Option<StatementError> {
+        hooks::has_deferred_violations(self.engine.connection()).then(|| StatementError {
+            code: SQLITE_CONSTRAINT_FOREIGNKEY,
+            message: FOREIGN_KEY.to_owned(),
+        })
+    }
+
+    /// Closes a savepoint; what speaks against it undoes it.
+    pub(super) fn close(&self, savepoint: &Savepoint, facts: Facts) -> Result<Option<StatementError>, Error> {
+        let objection = match self.deferred_violation() {
+            Some(error) => Some(error),
+            None if facts.has(Facts::VIRTUAL) => self.engine.try_own(FLUSH.open)?.err(),
+            None => None,
+        };
+        if let Some(error) = objection {
+            self.undo(savepoint, facts)?;
+            return Ok(Some(error));
+        }
+        self.engine.own(savepoint.release)?;
+        Ok(None)
+    }
+
+    /// Undoes everything since the savepoint.
+    pub(super) fn undo(&self, savepoint: &Savepoint, facts: Facts) -> Result<(), Error> {
+        self.engine.own(savepoint.back)?;
+        self.engine.own(savepoint.release)?;
+        self.engine.context.last_rowid_used.store(false, Relaxed);
+        self.engine.settle(facts)
+    }
+}
+
+impl Answer {
+    /// A text without a statement: comments, semicolons.
+    fn nothing() -> Self {
+        Self {
+            outcome: OutcomeKind::Changes(Changes::default()),
+            returning: false,
+            facts: Facts::default(),
+        }
+    }
+}
+
+impl Failed {
+    pub(super) fn into_outcome(self) -> OutcomeKind {
+        match self.shown {
+            Some(shown) => OutcomeKind::Rows(shown.into_rows(Some(self.error.message))),
+            None => OutcomeKind::Error(self.error.message),
+        }
+    }
+}
+
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || character == '\0'
+}
