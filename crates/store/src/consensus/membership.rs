@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::consensus::types::{Membership, Record};
@@ -17,6 +19,12 @@ use crate::member::{Joined, Member, NodeId, Peer};
 
 /// Entries that a learner may lack and still be promoted: at most what one frame carries.
 const PROMOTION_LAG_MAX: u64 = 512;
+
+/// How long a change of membership waits for one that is in progress.
+const CHANGE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How often it looks.
+const CHANGE_PAUSE: Duration = Duration::from_millis(10);
 
 /// The members, in order of name.
 pub(crate) fn members(membership: &Membership) -> Vec<Member> {
@@ -156,12 +164,26 @@ impl Core {
         }
     }
 
+    /// Changes the membership, after a change that is still in progress.
     async fn change(&self, change: ChangeMembers<u64, Record>, retain: bool) -> Result<(), Error> {
-        self.raft()
-            .change_membership(change, retain)
-            .await
-            .map(|_| ())
-            .map_err(write_error)
+        let deadline = Instant::now() + CHANGE_TIME_MAX;
+        loop {
+            let changed = self.raft().change_membership(change.clone(), retain).await;
+            let Err(error) = changed else {
+                return Ok(());
+            };
+            // Certain: nothing was appended.
+            let in_progress = matches!(
+                error,
+                RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                    ChangeMembershipError::InProgress(_)
+                ))
+            );
+            if !in_progress || Instant::now() >= deadline {
+                return Err(write_error(error));
+            }
+            tokio::time::sleep(CHANGE_PAUSE).await;
+        }
     }
 
     /// See [`crate::Node::transfer`].
