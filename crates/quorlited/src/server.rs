@@ -218,7 +218,9 @@ impl Ports {
         let http = serve::Listener::bind(address)
             .await
             .map_err(bind_error(address, "-http-addr"))?;
-        info!(http = %config.http.bind, inter_node = %config.cluster.bind, "listening");
+        if let (Ok(http), Ok(inter_node)) = (http.local_addr(), inter_node.local_addr()) {
+            info!(%http, %inter_node, "listening");
+        }
         Ok(Self {
             inter_node,
             http,

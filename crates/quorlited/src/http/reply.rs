@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
 use sqlite::Cancel;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use super::json::{Pretty, Writer};
 use crate::forwarded::{self, Answer, Broken, CHUNKS_MAX, Head};
@@ -43,6 +44,8 @@ pub enum Payload {
 /// A body that is being made; dropping it cancels the query that makes it.
 #[derive(Debug)]
 pub struct Stream {
+    /// A chunk that was taken out already.
+    pub first: Option<Result<Bytes, Broken>>,
     /// Its chunks.
     pub chunks: forwarded::Body,
     /// The query behind it.
@@ -138,14 +141,28 @@ impl From<Answer> for Reply {
     fn from(answer: Answer) -> Self {
         Self {
             head: answer.head,
-            payload: Payload::Stream(Stream {
-                chunks: answer.body,
-                // The query runs on another node, which sees for itself that nobody reads any more.
-                query: Running(Cancel::new()),
-            }),
+            payload: Payload::from(answer.body),
             served_by: None,
             location: None,
         }
+    }
+}
+
+impl From<forwarded::Body> for Payload {
+    /// Whole if all of it is there already.
+    fn from(mut chunks: forwarded::Body) -> Self {
+        let first = match chunks.try_recv() {
+            Ok(Ok(first)) if chunks.is_closed() && chunks.is_empty() => return Self::Whole(first),
+            Ok(first) => Some(first),
+            Err(TryRecvError::Disconnected) => return Self::Whole(Bytes::new()),
+            Err(TryRecvError::Empty) => None,
+        };
+        Self::Stream(Stream {
+            first,
+            chunks,
+            // The query runs on another node, which sees for itself that nobody reads any more.
+            query: Running(Cancel::new()),
+        })
     }
 }
 
@@ -164,7 +181,10 @@ impl Body for Payload {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Stream(stream) => {
-                let chunk = ready!(stream.chunks.poll_recv(ctx));
+                let chunk = match stream.first.take() {
+                    Some(first) => Some(first),
+                    None => ready!(stream.chunks.poll_recv(ctx)),
+                };
                 Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
             }
         }
@@ -187,10 +207,14 @@ impl Body for Payload {
 
 /// Hands chunks on until either side has had enough; the query ends with this.
 async fn relay(mut stream: Stream, tx: mpsc::Sender<Result<Bytes, Broken>>) {
+    let mut first = stream.first.take();
     loop {
-        let chunk = tokio::select! {
-            chunk = stream.chunks.recv() => chunk,
-            () = tx.closed() => return,
+        let chunk = match first.take() {
+            Some(first) => Some(first),
+            None => tokio::select! {
+                chunk = stream.chunks.recv() => chunk,
+                () = tx.closed() => return,
+            },
         };
         let Some(chunk) = chunk else { return };
         if tx.send(chunk).await.is_err() {

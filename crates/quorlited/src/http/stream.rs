@@ -74,7 +74,11 @@ pub async fn run(ledger: Arc<dyn Ledger>, query: Query) -> Result<Payload, Faile
     tokio::task::spawn_blocking(move || read(&*ledger, &query, Chunks::new(tx, runtime), &cancel));
     match opening.await {
         Ok(Opening::Whole(bytes)) => Ok(bytes.into()),
-        Ok(Opening::Stream(chunks)) => Ok(Payload::Stream(Stream { chunks, query: running })),
+        Ok(Opening::Stream(chunks)) => Ok(Payload::Stream(Stream {
+            first: None,
+            chunks,
+            query: running,
+        })),
         Ok(Opening::Failed(failed)) => Err(failed),
         Err(_) => Err(Failed::Lost),
     }
