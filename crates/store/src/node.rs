@@ -77,15 +77,12 @@ impl Node {
     }
 
     /// The log holds a membership: the node has been part of a cluster.
+    ///
+    /// Asks the log itself, whose first entry is always a membership: consensus' metrics come a moment later, and who
+    /// asks in that moment would found a second cluster.
     pub fn is_initialized(&self) -> bool {
-        self.inner
-            .core
-            .metrics()
-            .membership_config
-            .membership()
-            .nodes()
-            .next()
-            .is_some()
+        let log = self.inner.log.state();
+        log.last.or(log.purged).is_some()
     }
 
     /// The leader, when one is known.
