@@ -1,7 +1,7 @@
 //! Leaving the cluster during shutdown (`-raft-cluster-remove-shutdown`).
 //!
 //! ```text
-//!  a leader, within 5 s ──► remove me, up to 5 times, within 10 s ──► wait, up to 5 s, until I am no member
+//!  a leader, within 5 s ──► remove me, up to 5 times, within 10 s ──► wait a little until I know of it myself
 //! ```
 
 use std::time::Duration;
@@ -15,12 +15,13 @@ use crate::forwarded::{Credentials, Forwarded, Operation, Remove};
 
 const LEADER_TIME_MAX: Duration = Duration::from_secs(5);
 const REMOVE_TIME_MAX: Duration = Duration::from_secs(10);
-const MEMBERSHIP_TIME_MAX: Duration = Duration::from_secs(5);
+/// A leader has nothing more to say to a node once its removal is committed, so the news may never come.
+const MEMBERSHIP_TIME_MAX: Duration = Duration::from_millis(250);
 const TRIES_MAX: u32 = 5;
 const TRY_INTERVAL: Duration = Duration::from_millis(250);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Removes this node from its cluster, and waits until it knows of it.
+/// Removes this node from its cluster. The leader's word is enough: it answers once the removal is committed.
 ///
 /// # Errors
 ///
@@ -38,7 +39,7 @@ pub async fn leave(ledger: &dyn Ledger, forwarder: &Forwarder, credentials: Opti
     remove(forwarder, &removal).await?;
     let gone = || ledger.members().iter().all(|member| member.peer.id != me.id);
     if !until(MEMBERSHIP_TIME_MAX, gone).await {
-        return Err(Error::NotLeft("still a member".to_owned()));
+        tracing::debug!("left the cluster without hearing of it");
     }
     Ok(())
 }

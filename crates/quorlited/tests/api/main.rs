@@ -1,5 +1,7 @@
 //! The real binary, from outside: its command line, one node, three nodes.
 
+#![allow(clippy::unwrap_used, reason = "a test's failure is a panic")]
+
 mod cli;
 mod cluster;
 mod node;

@@ -20,6 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Server {
     child: Child,
     log: Arc<Mutex<String>>,
+    reader: Option<std::thread::JoinHandle<()>>,
     pub http: String,
     pub raft: String,
 }
@@ -91,7 +92,7 @@ impl Server {
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut kept = kept.lock().unwrap();
                 kept.push_str(&line);
@@ -101,6 +102,7 @@ impl Server {
         Self {
             child,
             log,
+            reader: Some(reader),
             http: addresses.http.clone(),
             raft: addresses.raft.clone(),
         }
@@ -123,6 +125,8 @@ impl Server {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                // Its last words have been written; they only have to arrive.
+                self.reader.take().map(std::thread::JoinHandle::join);
                 return status;
             }
             assert!(Instant::now() < deadline, "still running:\n{}", self.log());
@@ -130,10 +134,11 @@ impl Server {
         }
     }
 
-    /// SIGTERM, and the end that follows.
-    pub async fn stop(mut self) -> ExitStatus {
+    /// SIGTERM, and a clean end.
+    pub async fn stop(mut self) {
         self.signal("TERM");
-        self.exit().await
+        let status = self.exit().await;
+        assert!(status.success(), "{status}\n{}", self.log());
     }
 
     pub async fn until_ready(&self) {
