@@ -432,15 +432,14 @@ impl World {
     }
 
     fn shut(fake: Arc<Fake>, change: impl FnOnce(&mut Options)) -> Self {
-        let parsed = crate::flags::parse(["-raft-addr", "here:4002", "/nowhere"].map(str::to_owned)).unwrap();
-        let config = crate::config::Config::resolve(&parsed).unwrap();
+        let store = store::config::Config::new("/nowhere".into(), "here".to_owned(), "here:4002".to_owned());
         let mut options = Options {
             bind: "here:4001".to_owned(),
             advertised: "here:4001".to_owned(),
             inter_node_bind: "here:4002".to_owned(),
             allow_origin: None,
             atomic_requests: true,
-            store: config.store,
+            store,
             connect_timeout: Duration::from_secs(30),
             log_level: "WARN".to_owned(),
             is_in_kubernetes: false,

@@ -16,6 +16,9 @@ use tokio::net::TcpStream;
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often a condition is looked at.
+const PACE: Duration = Duration::from_millis(10);
+
 /// A process; killed when dropped.
 pub struct Server {
     child: Child,
@@ -123,6 +126,7 @@ impl Server {
     /// Waits for its end.
     pub async fn exit(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
+        let mut pace = tokio::time::interval(PACE);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 // Its last words have been written; they only have to arrive.
@@ -130,7 +134,7 @@ impl Server {
                 return status;
             }
             assert!(Instant::now() < deadline, "still running:\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            pace.tick().await;
         }
     }
 
@@ -148,6 +152,7 @@ impl Server {
     /// Asks until the answer is as it should be.
     pub async fn until(&self, target: &str, is_so: impl Fn(&Answer) -> bool) -> Answer {
         let deadline = Instant::now() + PATIENCE;
+        let mut pace = tokio::time::interval(PACE);
         let mut last = None;
         while Instant::now() < deadline {
             match self.try_send(Method::GET, target, &[], "").await {
@@ -155,7 +160,7 @@ impl Server {
                 Ok(answer) => last = Some(answer),
                 Err(_) => {}
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            pace.tick().await;
         }
         panic!("{target} never came to it: {last:?}\n{}", self.log());
     }
