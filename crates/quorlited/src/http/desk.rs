@@ -14,6 +14,9 @@ use super::sql::{self, Detour, Job};
 use crate::cluster::Handler;
 use crate::forwarded::{Answer, Forwarded, Head, NotLeader, Operation, Sql, StepDown};
 
+#[cfg(test)]
+mod tests;
+
 /// What a request waits at most when it does not say.
 const TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -28,6 +28,9 @@ use super::reply::{Payload, Reply, TEXT};
 use super::route;
 use crate::VERSION;
 
+#[cfg(test)]
+mod tests;
+
 /// Headers and request line together may be this long; beyond it the answer is 431.
 const HEAD_BYTES_MAX: usize = 1024 * 1024;
 

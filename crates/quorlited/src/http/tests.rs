@@ -33,7 +33,7 @@ use super::serve::{Listener, Stopper, stop};
 use crate::cluster;
 use crate::cluster::forward::Served;
 use crate::cluster::message::Description;
-use crate::forwarded::{Answer, Forwarded, Head};
+use crate::forwarded::{Answer, Broken, Forwarded, Head};
 
 /// A node of the make-believe cluster: its inter-node address is `NAME:4002`.
 pub fn peer(id: u64, name: &str) -> Peer {
@@ -45,12 +45,14 @@ pub fn peer(id: u64, name: &str) -> Peer {
 }
 
 /// A node that does as it is told. `rows N` answers N rows, `break N` fails after them, `fail` cannot be prepared,
-/// `infinity` answers one, `endless` never ends.
+/// `infinity` answers one, `endless` never ends, `wait` waits to be released.
 #[derive(Default)]
 pub struct Fake {
     state: Mutex<State>,
     cancelled: AtomicBool,
     cancel_seen: Notify,
+    waits: Notify,
+    released: AtomicBool,
 }
 
 #[derive(Default)]
@@ -124,6 +126,26 @@ impl Fake {
     pub async fn until_cancelled(&self) {
         while !self.cancelled.load(Ordering::Acquire) {
             self.cancel_seen.notified().await;
+        }
+    }
+
+    /// Until a `wait` has begun.
+    pub async fn until_waiting(&self) {
+        self.waits.notified().await;
+    }
+
+    pub fn release(&self) {
+        self.released.store(true, Ordering::Release);
+    }
+
+    pub fn leads(&self, leader: Peer) {
+        self.state().leader = Some(leader);
+    }
+
+    fn wait(&self) {
+        self.waits.notify_one();
+        while !self.released.load(Ordering::Acquire) {
+            std::thread::yield_now();
         }
     }
 
@@ -256,6 +278,10 @@ impl Ledger for Fake {
                 "fail" => sink.end(End::Failed("no such table: fail".to_owned()), Duration::ZERO),
                 "infinity" => infinity(sink),
                 "endless" => return self.endless(cancel),
+                "wait" => {
+                    self.wait();
+                    rows(sink, 1, End::Complete)
+                }
                 _ => rows(sink, 0, End::Complete),
             };
             if flow.is_break() {
@@ -306,6 +332,7 @@ pub struct Others {
 struct OthersState {
     forwarded: Vec<Forwarded>,
     answer: Option<(Head, String)>,
+    breaks_off: bool,
     silent: bool,
 }
 
@@ -316,6 +343,11 @@ impl Others {
 
     pub fn answer(&self, head: Head, body: &str) {
         self.state.lock().unwrap().answer = Some((head, body.to_owned()));
+    }
+
+    /// The answer breaks off behind its first half.
+    pub fn break_off(&self) {
+        self.state.lock().unwrap().breaks_off = true;
     }
 
     pub fn refuse(&self) {
@@ -342,9 +374,14 @@ impl Peers for Others {
             Some((head, body)) => {
                 let (tx, rx) = tokio::sync::mpsc::channel(4);
                 // Two chunks, so that more than one is seen.
-                for part in [&body[..body.len() / 2], &body[body.len() / 2..]] {
-                    tx.try_send(Ok(Bytes::copy_from_slice(part.as_bytes()))).unwrap();
-                }
+                let (first, second) = body.split_at(body.len() / 2);
+                tx.try_send(Ok(Bytes::copy_from_slice(first.as_bytes()))).unwrap();
+                tx.try_send(if state.breaks_off {
+                    Err(Broken("the connection to the leader broke".to_owned()))
+                } else {
+                    Ok(Bytes::copy_from_slice(second.as_bytes()))
+                })
+                .unwrap();
                 Ok(Served {
                     answer: Answer { head, body: rx },
                     by: "there:4002".to_owned(),
@@ -397,6 +434,7 @@ pub struct World {
     door: Arc<Door>,
     address: std::sync::OnceLock<std::net::SocketAddr>,
     stopper: Mutex<Option<Stopper>>,
+    task: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 impl World {
@@ -451,11 +489,12 @@ impl World {
             door: Arc::new(Door::new(options)),
             address: std::sync::OnceLock::new(),
             stopper: Mutex::default(),
+            task: Mutex::default(),
         }
     }
 
     pub async fn send(&self, method: Method, target: &str, headers: &[(&str, &str)], body: &str) -> Answered {
-        let response = self.request(method, target, headers, body).await;
+        let response = self.request(method, target, headers, body).await.unwrap();
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Answered {
@@ -463,6 +502,30 @@ impl World {
             headers: head.headers,
             body: String::from_utf8(bytes.to_vec()).unwrap(),
         }
+    }
+
+    /// Whether the body of a POST's answer comes to its end.
+    pub async fn is_whole(&self, target: &str, body: &str) -> bool {
+        match self.request(Method::POST, target, &[], body).await {
+            Ok(response) => response.into_body().collect().await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// Asks the listener to drain.
+    pub fn stop(&self) {
+        self.stopper.lock().unwrap().take().unwrap().stop();
+    }
+
+    /// Until the listener has ended.
+    pub async fn until_stopped(&self) {
+        let task = self.task.lock().unwrap().take().unwrap();
+        task.await.unwrap();
+    }
+
+    /// Somebody still listens.
+    pub async fn is_listening(&self) -> bool {
+        TcpStream::connect(self.address().await).await.is_ok()
     }
 
     /// Sends a request and goes away without waiting for the answer.
@@ -480,7 +543,7 @@ impl World {
         target: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> hyper::Response<hyper::body::Incoming> {
+    ) -> hyper::Result<hyper::Response<hyper::body::Incoming>> {
         let socket = TcpStream::connect(self.address().await).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
             .await
@@ -494,7 +557,7 @@ impl World {
         let request = request
             .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))
             .unwrap();
-        sender.send_request(request).await.unwrap()
+        sender.send_request(request).await
     }
 
     async fn address(&self) -> std::net::SocketAddr {
@@ -504,7 +567,8 @@ impl World {
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stopper, stop) = stop();
-        tokio::spawn(listener.serve(Arc::clone(&self.door), stop));
+        let task = tokio::spawn(listener.serve(Arc::clone(&self.door), stop));
+        *self.task.lock().unwrap() = Some(task);
         *self.stopper.lock().unwrap() = Some(stopper);
         *self.address.get_or_init(|| address)
     }

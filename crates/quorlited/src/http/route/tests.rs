@@ -586,6 +586,19 @@ async fn an_unreachable_leader_is_told_as_a_network_error() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_never_looks_whole() {
+    let world = World::following();
+    let head = Head {
+        status: 200,
+        ..Head::default()
+    };
+    world.others.answer(head, "a body in two parts");
+    assert!(world.is_whole("/db/execute", "[\"x\"]").await);
+    world.others.break_off();
+    assert!(!world.is_whole("/db/execute", "[\"x\"]").await);
+}
+
+#[tokio::test]
 async fn a_write_that_meets_a_hand_over_goes_to_the_new_leader() {
     let world = World::leading();
     world.fake.hand_over_on_write(peer(2, "there"));
