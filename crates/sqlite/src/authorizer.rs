@@ -32,6 +32,9 @@ const FUNCTIONS: &[&str] = &[
     "edit",
     "sqlite_offset",
 ];
+/// Pragmas that modules ask while a statement runs: FTS5 the first, R-Tree and Geopoly the second. A user's statement
+/// that reads their tables was refused when it was prepared.
+const MODULES_ASK: &[&str] = &["data_version", "page_size"];
 
 /// Judges one action of a statement.
 pub(crate) fn judge(context: &Context, action: &AuthContext<'_>) -> Authorization {
@@ -174,8 +177,7 @@ fn function(context: &Context, name: &str) -> Authorization {
 fn pragma(context: &Context, name: &str, value: Option<&str>) -> Result<Authorization, &'static str> {
     let form = if context.preparing.load(Relaxed) {
         Form::Statement
-    } else if name.eq_ignore_ascii_case("data_version") && value.is_none() {
-        // FTS5 asks for it while it runs; users were refused when their statement read its table.
+    } else if MODULES_ASK.iter().any(|asked| name.eq_ignore_ascii_case(asked)) && value.is_none() {
         return Ok(Authorization::Allow);
     } else {
         Form::Table

@@ -53,6 +53,11 @@ impl<'a> Engine<'a> {
             }
             Some(facts) => Facts(facts),
             None => {
+                let facts = if facts.has(Facts::VIRTUAL) {
+                    self.facts_alone(sql)?
+                } else {
+                    facts
+                };
                 statement.set_note(facts.0);
                 if facts.has(Facts::PRAGMA) {
                     statement.release();
@@ -61,6 +66,20 @@ impl<'a> Engine<'a> {
             }
         };
         Ok((Some(statement), facts, tail))
+    }
+
+    /// What a statement does whose virtual tables are connected by now.
+    ///
+    /// To connect one, its module prepares statements of its own: they are among the facts of the first statement that
+    /// meets the table on this connection, and of no other.
+    fn facts_alone(&self, sql: &str) -> Result<Facts, StatementError> {
+        self.context.begin_prepare();
+        let again = self.session.prepare(sql);
+        let facts = self.context.end_prepare();
+        if let (Some(mut statement), _) = again? {
+            statement.release();
+        }
+        Ok(facts)
     }
 
     /// Runs a statement of our own that must not fail.

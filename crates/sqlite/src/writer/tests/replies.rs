@@ -262,3 +262,23 @@ fn a_statement_from_the_keep_answers_as_when_it_was_new() {
             .starts_with("!no such column")
     );
 }
+
+#[test]
+fn every_module_that_is_built_in_can_be_written() {
+    let mut it = Fixture::new();
+    for (module, row) in [
+        ("fts3(a)", "('x')"),
+        ("fts4(a)", "('x')"),
+        ("fts5(a)", "('x')"),
+        ("rtree(id, a, b)", "(1, 2, 3)"),
+        ("geopoly(a)", "('[[0,0],[1,0],[0,1],[0,0]]', 1)"),
+    ] {
+        let created = it.execute(&format!("CREATE VIRTUAL TABLE v USING {module}"));
+        assert!(!created.starts_with('!'), "{module}: {created}");
+        let inserted = it.execute(&format!("INSERT INTO v VALUES{row}"));
+        assert!(inserted.ends_with("/1"), "{module}: {inserted}");
+        it.execute("DROP TABLE v");
+    }
+    let refused = it.execute("CREATE TABLE t AS SELECT * FROM pragma_page_size");
+    assert!(refused.starts_with('!'), "{refused}");
+}
