@@ -85,9 +85,9 @@ impl Node {
         log.last.or(log.purged).is_some()
     }
 
-    /// The leader, when one is known.
+    /// The leader, when one is known and was heard a moment ago.
     pub fn leader(&self) -> Option<Peer> {
-        membership::leader(&self.inner.core.metrics())
+        self.inner.core.leader()
     }
 
     /// This node leads, as far as it knows.
@@ -356,7 +356,7 @@ impl Node {
         let applied = metrics.last_applied.as_ref().map_or(0, |id| id.leader_id.term);
         Status {
             peer: inner.peer.clone(),
-            leader: membership::leader(&metrics),
+            leader: inner.core.leader(),
             role: inner.core.role(),
             voter,
             ready: self.is_ready(),

@@ -253,8 +253,6 @@ impl Core {
         if metrics.current_leader == Some(self.id().0) {
             return Ok(metrics);
         }
-        Err(Error::NotLeader {
-            leader: leader(&metrics),
-        })
+        Err(Error::NotLeader { leader: self.leader() })
     }
 }

@@ -75,6 +75,10 @@ impl Heard {
     }
 }
 
+/// After a silence of this many election timeouts there is no leader: one that was followed is gone after the first, the
+/// wait for an election ends with the second, and who had won it would have spoken by the third.
+const ELECTIONS: u32 = 3;
+
 /// One node's consensus.
 pub(crate) struct Core {
     id: NodeId,
@@ -152,6 +156,19 @@ impl Core {
     /// The current metrics; cheap.
     pub(crate) fn metrics(&self) -> Metrics {
         self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// The leader, while there is a sign of it.
+    ///
+    /// openraft names the leader of its term until there is another, which never comes where no majority is left.
+    pub(crate) fn leader(&self) -> Option<Peer> {
+        let leader = membership::leader(&self.metrics())?;
+        (leader.id == self.id || self.hears_leader()).then_some(leader)
+    }
+
+    fn hears_leader(&self) -> bool {
+        let silence_max = ELECTIONS * Duration::from_millis(self.raft.config().election_timeout_max);
+        self.last_heard().at.is_some_and(|at| at.elapsed() < silence_max)
     }
 
     /// Waits until `reached` gives something, looking again whenever the metrics change; `None` when consensus stopped.
@@ -269,10 +286,12 @@ impl Core {
     /// As [`Self::read_index`]; [`Error::NotLeader`] only while no leader is known.
     pub(crate) async fn read_index_anywhere(&self) -> Result<u64, Error> {
         if self.leading().is_ok() {
-            self.read_index().await
-        } else {
-            self.asking.index().await
+            return self.read_index().await;
         }
+        if self.leader().is_none() {
+            return Err(Error::NotLeader { leader: None });
+        }
+        self.asking.index().await
     }
 
     /// Waits until `index` is applied here.

@@ -122,6 +122,7 @@ impl Cluster {
         }
         let voters = nodes.iter().map(|node| node.peer().clone()).collect();
         nodes[0].initialize(voters).await.expect("a new cluster");
+        assert!(nodes[0].is_initialized(), "known as soon as it is done");
         let cluster = Self { board, nodes, dirs };
         cluster.leader().await;
         cluster
