@@ -86,7 +86,7 @@ pub enum Error {
         /// What was found, and the way out.
         what: String,
     },
-    /// The node stopped itself to protect data.
+    /// The node has stopped, or stopped itself to protect data; the outcome of a write is unknown.
     #[error("node stopped: {0}")]
     Stopped(String),
     /// A file operation failed.

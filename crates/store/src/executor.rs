@@ -13,6 +13,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use sqlite::meta::Position;
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,7 +30,9 @@ type Job = Box<dyn FnOnce(&mut Option<Applier>) + Send>;
 #[derive(Clone)]
 pub(crate) struct Executor {
     mode: Mode,
-    /// The greatest index that is known to be durable in SQLite: a purge below it need not wait for apply.
+    /// All entries below this index are known to be durable in SQLite: a purge of them need not wait for apply.
+    ///
+    /// A database that replaces another is durable, and ahead of it: what was known stays true.
     durable: Arc<AtomicU64>,
 }
 
@@ -91,17 +94,22 @@ impl Executor {
         }
     }
 
-    /// Makes SQLite durable, and answers how far it is.
+    /// Makes SQLite durable, and answers how far it is, and the membership there.
     ///
     /// # Errors
     ///
     /// When the flush failed; the node must stop (D5).
-    pub(crate) async fn make_durable(&self) -> io::Result<Option<Position>> {
-        let durable = self.run(Applier::make_durable).await?.map_err(io::Error::other)?;
+    pub(crate) async fn make_durable(&self) -> io::Result<(Option<Position>, Option<Bytes>)> {
+        // One job: the membership belongs to the index, whatever is applied before and after.
+        let made = self.run(|applier| {
+            let membership = applier.applied().membership;
+            applier.make_durable().map(|durable| (durable, membership))
+        });
+        let (durable, membership) = made.await?.map_err(io::Error::other)?;
         if let Some(at) = durable {
-            self.durable.fetch_max(at.index, Ordering::AcqRel);
+            self.durable.fetch_max(at.index + 1, Ordering::AcqRel);
         }
-        Ok(durable)
+        Ok((durable, membership))
     }
 
     /// Makes SQLite durable through `through`; at once when it is known to be.
@@ -110,10 +118,10 @@ impl Executor {
     ///
     /// When the flush failed, or when SQLite has not applied that far: the purge must not go on (D6).
     pub(crate) async fn make_durable_through(&self, through: Position) -> io::Result<()> {
-        if self.durable.load(Ordering::Acquire) >= through.index {
+        if self.durable.load(Ordering::Acquire) > through.index {
             return Ok(());
         }
-        let durable = self.make_durable().await?;
+        let (durable, _) = self.make_durable().await?;
         if durable.is_some_and(|at| at.index >= through.index) {
             return Ok(());
         }

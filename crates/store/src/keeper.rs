@@ -4,14 +4,18 @@
 //! * A snapshot is an index made durable; nothing is copied, no write waits for it.
 //! * Below the watermark no write is taken, before one could fail (design.md §3, "Disk nearly full").
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
+use crate::apply::Applier;
 use crate::consensus::state_machine::chain;
+use crate::consensus::types::LogId;
+use crate::consensus::{Core, Metrics, membership};
 use crate::error::Error;
 use crate::member::NodeId;
 use crate::node::Inner;
@@ -31,6 +35,9 @@ const STREAM_PATIENCE: u64 = 32;
 
 /// How long one snapshot may take before its asker is told that it failed: an fdatasync on a slow disk, at most.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A wish for a snapshot may have been dropped: after this it is uttered again.
+const SNAPSHOT_LOOK: Duration = Duration::from_millis(500);
 
 /// Free space of the data directory, looked at now and then.
 pub(crate) struct DiskSpace {
@@ -81,44 +88,95 @@ impl DiskSpace {
     }
 }
 
-/// Runs until the node is dropped.
-pub(crate) async fn run(inner: std::sync::Weak<Inner>) {
+/// Runs until the node is dropped or stops.
+///
+/// Waits for nothing but its tick: what may take long runs beside it, each kind once at a time.
+pub(crate) async fn run(inner: Weak<Inner>) {
     let mut tick = 0_u64;
-    let mut leader = None;
+    let mut known = Known::default();
+    let (mut tending, mut finishing) = (Slot::default(), Slot::default());
     loop {
         tokio::time::sleep(TICK).await;
         let Some(inner) = inner.upgrade() else { return };
+        if inner.core.progress.stopped.borrow().is_some() || *inner.closing.borrow() {
+            return;
+        }
         tick += 1;
-        announce(&inner, &mut leader);
+        look_around(&inner, &mut known);
         if tick.is_multiple_of(DISK_TICKS) {
             inner.disk.look();
         }
-        if let Some(failure) = inner.core.failure() {
-            inner.core.progress.stop(failure);
+        tending.run(|| tend(inner.clone(), tick.is_multiple_of(SNAPSHOT_TICKS)));
+        if inner.core.has_unfinished() {
+            finishing.run(|| finish(inner.clone()));
         }
-        if inner.core.progress.stopped.borrow().is_some() {
-            return;
-        }
-        maintain(&inner).await;
-        learn_settings(&inner).await;
-        if tick.is_multiple_of(SNAPSHOT_TICKS)
-            && due(&inner)
-            && let Err(error) = snapshot(&inner, None).await
-        {
-            warn!(%error, "snapshot failed");
-        }
-        inner.core.promote().await;
     }
+}
+
+/// Runs one future at a time, and what comes while it runs not at all.
+#[derive(Default)]
+struct Slot(Option<tokio::task::JoinHandle<()>>);
+
+impl Slot {
+    fn run<F: Future<Output = ()> + Send + 'static>(&mut self, work: impl FnOnce() -> F) {
+        if self.0.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
+            self.0 = Some(tokio::spawn(work()));
+        }
+    }
+}
+
+/// Checkpoints and snapshots: both wait for the batch that is being applied.
+async fn tend(inner: Arc<Inner>, may_snapshot: bool) {
+    maintain(&inner).await;
+    if may_snapshot
+        && due(&inner)
+        && let Err(error) = snapshot(&inner, None).await
+    {
+        warn!(%error, "snapshot failed");
+    }
+}
+
+/// Changes of membership, which wait for a majority.
+async fn finish(inner: Arc<Inner>) {
+    inner.core.finish().await;
+}
+
+/// Stops the node as soon as consensus has stopped by itself.
+pub(crate) async fn guard(core: Arc<Core>) {
+    if let Some(reason) = core.ended().await {
+        core.progress.stop(reason);
+    }
+}
+
+/// What was last seen.
+#[derive(Default)]
+struct Known {
+    leader: Option<u64>,
+    /// Index of the membership.
+    membership: Option<LogId>,
+}
+
+/// Notes who leads and where members are.
+fn look_around(inner: &Inner, known: &mut Known) {
+    announce(inner, &mut known.leader);
+    inner.core.with_metrics(|metrics| {
+        let membership = &metrics.membership_config;
+        if *membership.log_id() != known.membership {
+            known.membership = *membership.log_id();
+            inner.core.addresses.follow(membership.membership());
+        }
+    });
 }
 
 /// Says once who leads, whenever that changes.
 fn announce(inner: &Inner, known: &mut Option<u64>) {
-    let metrics = inner.core.metrics();
-    if metrics.current_leader == *known {
+    let (leader, term) = inner
+        .core
+        .with_metrics(|metrics| (metrics.current_leader, metrics.current_term));
+    if leader == *known {
         return;
     }
-    *known = metrics.current_leader;
-    let term = metrics.current_term;
+    *known = leader;
     match known {
         Some(id) if *id == inner.peer.id.0 => info!(term, "this node leads"),
         Some(id) => info!(term, leader = %NodeId(*id), "following leader"),
@@ -128,26 +186,12 @@ fn announce(inner: &Inner, known: &mut Option<u64>) {
 
 /// Lets the apply core finish checkpoints between two batches.
 async fn maintain(inner: &Inner) {
-    match inner.executor.run(|applier| applier.maintain()).await {
+    match inner.executor.run(Applier::maintain).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             inner.core.progress.stop(format!("checkpoint: {}", chain(&error)));
         }
         Err(error) => debug!(%error, "no maintenance"),
-    }
-}
-
-/// A node that joined learns the cluster's flags from the log, and stops if its own would compute other results.
-async fn learn_settings(inner: &Inner) {
-    if inner.settings_known.load(Ordering::Acquire) {
-        return;
-    }
-    let Ok(Some(fixed)) = inner.executor.run(|applier| applier.applied().settings).await else {
-        return;
-    };
-    match crate::open::check_settings(&inner.config, Some(&fixed), &inner.settings) {
-        Ok(()) => inner.settings_known.store(true, Ordering::Release),
-        Err(error) => inner.core.progress.stop(error.to_string()),
     }
 }
 
@@ -169,15 +213,8 @@ pub(crate) async fn snapshot(inner: &Arc<Inner>, trailing: Option<u64>) -> Resul
     if applied == 0 || inner.core.progress.last_snapshot.borrow().1 >= applied {
         return Ok(false);
     }
-    inner.core.trigger_snapshot().await?;
-    // Consensus must know of the snapshot before it can purge below it; the builder alone is not enough.
-    let known = inner.core.until(|metrics| {
-        let index = metrics.snapshot.as_ref().map_or(0, |at| at.index);
-        (index >= applied).then_some(index)
-    });
-    let index = match tokio::time::timeout(SNAPSHOT_TIMEOUT, known).await {
-        Ok(Some(index)) => index,
-        Ok(None) => return Err(Error::Stopped("consensus has stopped".to_owned())),
+    let index = match tokio::time::timeout(SNAPSHOT_TIMEOUT, made(inner, applied)).await {
+        Ok(made) => made?,
         Err(_) => {
             return Err(Error::Stopped(format!(
                 "snapshot of index {applied} not done in {SNAPSHOT_TIMEOUT:?}"
@@ -191,24 +228,50 @@ pub(crate) async fn snapshot(inner: &Arc<Inner>, trailing: Option<u64>) -> Resul
     Ok(true)
 }
 
+/// Has a snapshot made, of `applied` or later; answers of what.
+///
+/// Consensus drops a wish that comes while another snapshot is made, so that one may be older: it is asked again then.
+async fn made(inner: &Arc<Inner>, applied: u64) -> Result<u64, Error> {
+    let index = |metrics: &Metrics| metrics.snapshot.as_ref().map_or(0, |at| at.index);
+    loop {
+        let before = inner.core.with_metrics(index);
+        if before >= applied {
+            return Ok(before);
+        }
+        inner.core.trigger_snapshot().await?;
+        // Consensus must know of the snapshot before it can purge below it; the builder alone is not enough.
+        let known = inner.core.until(|metrics| (index(metrics) > before).then_some(()));
+        match tokio::time::timeout(SNAPSHOT_LOOK, known).await {
+            Ok(Some(())) | Err(_) => {}
+            Ok(None) => return Err(Error::Stopped("consensus has stopped".to_owned())),
+        }
+    }
+}
+
 /// Has this node applied what it knew to be committed at start, and does it know a leader?
 ///
 /// The leader is ready with the first entry of its own term; a follower with what the leader first told it. Latched: a
 /// node does not lose its readiness by falling behind, only by losing the leader.
 pub(crate) fn is_ready(inner: &Inner) -> bool {
-    let metrics = inner.core.metrics();
-    let Some(leader) = metrics.current_leader else {
+    let leader = inner.core.with_metrics(|metrics| {
+        let is_of_term = |id: &LogId| id.leader_id.term == metrics.current_term;
+        let known = membership::leads(metrics) || metrics.current_leader.is_some_and(|id| id != metrics.id);
+        known.then(|| {
+            (
+                metrics.current_leader,
+                metrics.last_applied.as_ref().is_some_and(is_of_term),
+            )
+        })
+    });
+    let Some((leader, has_applied_of_term)) = leader else {
         return false;
     };
     if inner.ready.load(Ordering::Acquire) {
         return true;
     }
     let applied = *inner.core.progress.applied.borrow();
-    let caught_up = if leader == inner.peer.id.0 {
-        metrics
-            .last_applied
-            .as_ref()
-            .is_some_and(|id| id.leader_id.term == metrics.current_term)
+    let caught_up = if leader == Some(inner.peer.id.0) {
+        has_applied_of_term
     } else {
         let heard = inner.core.last_heard();
         heard.committed > 0 && applied >= heard.first_committed

@@ -23,7 +23,9 @@ mod keeper;
 pub mod member;
 pub mod node;
 mod open;
+mod proposals;
 pub mod read;
+mod settings;
 pub mod status;
 pub mod transport;
 

@@ -4,32 +4,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use command::entry::{Action, Command, Settings};
+use command::entry::{Action, Command};
 use command::reply::Reply;
 use command::request::{Kind, Write};
 use command::statement::Statement;
 use sqlite::Readers;
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::config::Config;
 use crate::consensus::types::Proposal;
-use crate::consensus::{Core, membership, server};
+use crate::consensus::{Core, Metrics, membership, server};
+use crate::databases::blocking;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::identity::DirectoryLock;
 use crate::member::{Joined, Member, Peer};
+use crate::open::Flushing;
+use crate::proposals::Budget;
 use crate::read::{Confirmed, Level, ReadRequest};
+use crate::settings::Flags;
 use crate::status::Status;
 use crate::transport::{Channel, Duplex};
-
-/// Proposals that wait for their answer at once. Beyond it a write is refused at once rather than queued: at full speed
-/// this many are a fifth of a second of work.
-pub(crate) const PROPOSALS_MAX: usize = 16_384;
-
-/// The largest encoded command. One entry is read, sent and applied whole.
-const COMMAND_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A running node; cheap to clone.
 #[derive(Clone)]
@@ -45,13 +43,17 @@ pub(crate) struct Inner {
     pub executor: Executor,
     pub log: log::Log,
     pub databases: Arc<crate::databases::Databases>,
-    pub settings: Settings,
+    pub flags: Flags,
     pub settings_known: AtomicBool,
-    pub proposals: Semaphore,
+    pub budget: Budget,
     pub ready: AtomicBool,
     /// Committed when the process started, as far as this node knew.
     pub committed_at_start: u64,
     pub disk: crate::keeper::DiskSpace,
+    /// Set when shutdown begins: peers' streams end.
+    pub closing: watch::Sender<bool>,
+    /// The flush thread, until shutdown has seen its end.
+    pub flushing: Mutex<Flushing>,
     /// Held from open to the end of shutdown.
     pub lock: Mutex<Option<DirectoryLock>>,
 }
@@ -68,7 +70,11 @@ pub struct ContentHash {
 impl Node {
     /// Serves one incoming stream of a peer; returns when it breaks. [`Channel::Service`] does not come here.
     pub async fn accept(&self, channel: Channel, duplex: Duplex) {
-        server::serve(self.inner.core.clone(), channel, duplex).await;
+        let mut closing = self.inner.closing.subscribe();
+        tokio::select! {
+            () = server::serve(self.inner.core.clone(), channel, duplex) => {}
+            _ = closing.wait_for(|closing| *closing) => {}
+        }
     }
 
     /// This node.
@@ -92,12 +98,13 @@ impl Node {
 
     /// This node leads, as far as it knows.
     pub fn is_leader(&self) -> bool {
-        self.inner.core.leading().is_ok()
+        self.inner.core.ensure_leading().is_ok()
     }
 
     /// Membership as last known here.
     pub fn members(&self) -> Vec<Member> {
-        membership::members(self.inner.core.metrics().membership_config.membership())
+        let members = |metrics: &Metrics| membership::members(metrics.membership_config.membership());
+        self.inner.core.with_metrics(members)
     }
 
     /// Stamps a write with clock and seed.
@@ -129,41 +136,45 @@ impl Node {
     ///
     /// As [`Self::write`].
     pub(crate) async fn propose(&self, command: Command, timeout: Duration) -> Result<Reply, Error> {
-        let _place = self
-            .inner
-            .proposals
-            .try_acquire()
-            .map_err(|_| Error::Overloaded("too many writes in progress"))?;
+        let deadline = Instant::now() + timeout;
         let proposal = Proposal::new(command);
-        let bytes = proposal.bytes().len();
-        if bytes > COMMAND_BYTES_MAX {
-            return Err(Error::TooLarge {
-                bytes,
-                limit: COMMAND_BYTES_MAX,
-            });
-        }
-        let work = async {
-            self.fix_settings().await?;
-            self.inner.core.propose(proposal).await
-        };
-        match tokio::time::timeout(timeout, work).await {
+        let room = self.inner.budget.take(proposal.bytes().len())?;
+        // Nothing is proposed before this has come through.
+        tokio::time::timeout_at(deadline, self.fix_settings())
+            .await
+            .map_err(|_| Error::Enqueue)??;
+        let enqueue = timeout.min(self.inner.config.apply_timeout);
+        match tokio::time::timeout_at(deadline, self.inner.core.propose(proposal, room, enqueue)).await {
             Ok(answer) => answer.map(|answer| answer.0),
             Err(_) => Err(Error::Unconfirmed),
         }
     }
 
     /// The first command of a cluster fixes the flags that change results.
+    ///
+    /// # Errors
+    ///
+    /// Only those that say that the command at hand was not proposed.
     async fn fix_settings(&self) -> Result<(), Error> {
-        if self.inner.settings_known.load(Ordering::Acquire) {
+        let inner = &self.inner;
+        if inner.settings_known.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.inner.core.leading()?;
-        let applied = self.inner.executor.run(|applier| applier.applied().settings).await;
+        inner.core.ensure_leading()?;
+        let applied = inner.executor.run(|applier| applier.applied().settings).await;
         if applied.map_err(|e| Error::Stopped(e.to_string()))?.is_none() {
-            let command = Command::new(Some(Action::Settings(self.inner.settings.clone())));
-            self.inner.core.propose(Proposal::new(command)).await?;
+            let command = Command::new(Some(Action::Settings(inner.flags.own().clone())));
+            let proposal = Proposal::new(command);
+            let room = inner.budget.take(proposal.bytes().len())?;
+            match inner.core.propose(proposal, room, inner.config.apply_timeout).await {
+                Ok(_) => {}
+                // Whatever became of the settings: the command itself was not proposed.
+                Err(Error::LeadershipLost) => return Err(Error::NotLeader { leader: self.leader() }),
+                Err(error) => return Err(error),
+            }
         }
-        self.inner.settings_known.store(true, Ordering::Release);
+        // Whoever fixed them: the state machine has compared them with this node's before it went on.
+        inner.settings_known.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -183,7 +194,7 @@ impl Node {
         match level {
             Level::None | Level::Auto => self.check_freshness(&read)?,
             Level::Weak => {
-                core.leading()?;
+                core.ensure_leading()?;
                 self.ready(read.timeout).await?;
             }
             Level::Linearizable => {
@@ -217,12 +228,9 @@ impl Node {
     }
 
     fn is_voter(&self) -> bool {
-        let metrics = self.inner.core.metrics();
-        metrics
-            .membership_config
-            .membership()
-            .voter_ids()
-            .any(|id| id == self.inner.peer.id.0)
+        let me = self.inner.peer.id.0;
+        let votes = |metrics: &Metrics| metrics.membership_config.membership().voter_ids().any(|id| id == me);
+        self.inner.core.with_metrics(votes)
     }
 
     /// The read-only connections of the current database. Blocking; run off the runtime.
@@ -237,8 +245,7 @@ impl Node {
     /// SQLite's failures.
     pub async fn content_hash(&self) -> Result<ContentHash, Error> {
         let readers = self.readers();
-        let hashed =
-            crate::databases::blocking(self.inner.environment.runner, move || sqlite::content_hash(&readers)).await?;
+        let hashed = blocking(self.inner.environment.runner, move || sqlite::content_hash(&readers)).await?;
         let hashed = hashed?;
         Ok(ContentHash {
             index: hashed.index,
@@ -334,15 +341,29 @@ impl Node {
         }
     }
 
-    /// Stops consensus, makes the database durable, closes everything.
+    /// Stops consensus, makes the database durable, closes everything; the directory is free on return.
+    ///
+    /// Waits for the batch that is being applied. Writes that are in progress are answered, or told that their outcome
+    /// is unknown.
     pub async fn shutdown(&self) {
-        self.inner.core.shutdown().await;
-        let durable = self.inner.executor.make_durable().await;
-        if let Err(error) = durable {
+        let inner = &self.inner;
+        inner.core.shutdown().await;
+        // Not before: consensus would see its peers' streams break while it still runs.
+        inner.closing.send_replace(true);
+        if let Err(error) = inner.executor.make_durable().await {
             warn!(%error, "the database could not be made durable; the log will be replayed");
         }
-        self.inner.executor.close().await;
-        drop(self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        inner.executor.close().await;
+        inner.log.close();
+        let flushing = inner.flushing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(flushing) = flushing {
+            // It finishes what waits. Until then nobody else may have the directory.
+            let ended = blocking(inner.environment.runner, move || flushing.join()).await;
+            if !matches!(ended, Ok(Ok(()))) {
+                warn!("the flush thread did not end cleanly");
+            }
+        }
+        drop(inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Everything about this node, without waiting.

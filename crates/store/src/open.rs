@@ -10,14 +10,15 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use command::entry::Settings;
 use log::{Flusher, Step};
-use tokio::sync::{Notify, Semaphore};
+use sqlite::meta::Position;
+use tokio::sync::{Notify, watch};
 use tracing::info;
 
 use crate::apply::Applier;
 use crate::config::Config;
-use crate::consensus::log_storage::LogStorage;
+use crate::consensus::dial::Dialler;
+use crate::consensus::log_storage::{self, LogStorage};
 use crate::consensus::network::NetworkFactory;
 use crate::consensus::state_machine::{Progress, StateMachine};
 use crate::consensus::{self, Core, Raft};
@@ -28,7 +29,9 @@ use crate::executor::Executor;
 use crate::identity;
 use crate::keeper::{self, DiskSpace};
 use crate::member::{NodeId, Peer};
-use crate::node::{Inner, Node, PROPOSALS_MAX};
+use crate::node::{Inner, Node};
+use crate::proposals::Budget;
+use crate::settings::Flags;
 
 impl Node {
     /// Opens the data directory and starts consensus: replays the tail of the log, joins nobody.
@@ -45,15 +48,17 @@ impl Node {
             address: config.address.clone(),
         };
         let progress = Arc::new(Progress::new(0));
-        let log = open_log(&config, &environment, id, &progress)?;
+        let (log, flushing) = open_log(&config, &environment, id, &progress)?;
         let databases = Arc::new(Databases::open(&config)?);
         let mut applier = Applier::open(&databases.path(), databases.options())?;
         if environment.runner == Runner::Threads {
             applier.backfill_beside();
         }
-        let settings = own_settings(&config);
+        let flags = Flags::new(&config);
         let applied = applier.applied();
-        check_settings(&config, applied.settings.as_ref(), &settings)?;
+        if let Some(fixed) = &applied.settings {
+            flags.check(fixed)?;
+        }
         let applied_at = applied.position.map_or(0, |at| at.index);
         let log_state = log.state();
         info!(%id, applied = applied_at, last = log_state.last.map_or(0, |at| at.index), "opened");
@@ -63,6 +68,9 @@ impl Node {
             source,
         })?;
         progress.applied.send_replace(applied_at);
+        if let Some(applied) = applied.position {
+            reconcile(&config, &log, &executor, applied).await?;
+        }
         let core = start(Parts {
             config: &config,
             environment: &environment,
@@ -71,12 +79,13 @@ impl Node {
             executor: &executor,
             databases: &databases,
             progress: &progress,
+            flags: &flags,
         })
         .await?;
         let inner = Arc::new(Inner {
             disk: DiskSpace::new(&config.dir, config.disk_watermark),
             settings_known: AtomicBool::new(applied.settings.is_some()),
-            proposals: Semaphore::new(PROPOSALS_MAX),
+            budget: Budget::new(),
             ready: AtomicBool::new(false),
             committed_at_start: log_state.committed.map_or(0, |at| at.index),
             config,
@@ -86,14 +95,62 @@ impl Node {
             executor,
             log,
             databases,
-            settings,
+            flags,
+            closing: watch::Sender::new(false),
+            flushing: Mutex::new(flushing),
             lock: Mutex::new(Some(lock)),
         });
         keeper::elect_if_alone(&inner).await;
+        tokio::spawn(keeper::guard(inner.core.clone()));
         tokio::spawn(keeper::run(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
 }
+
+/// Brings the log in line with a database that is ahead of it.
+///
+/// Entries are applied once they are accepted and committed, not once they are flushed here; and a database that was
+/// received counts before the log below it is purged. So after a crash the log may end before what is applied. What it
+/// holds then is older than what is committed, whatever its terms: the log goes on after the applied entry.
+///
+/// # Errors
+///
+/// [`Error::Foreign`] when the log starts after what the database holds (D6 was broken, or a folder replaced).
+async fn reconcile(config: &Config, log: &log::Log, executor: &Executor, applied: Position) -> Result<(), Error> {
+    let state = log.state();
+    if let Some(purged) = state.purged.filter(|purged| purged.index > applied.index) {
+        return Err(Error::Foreign {
+            path: config.dir.clone(),
+            what: format!(
+                "holds a database that ends at entry {} and a log that starts after entry {}: restore both from one \
+                 moment, or remove this node from the cluster and let it join again with an empty data directory",
+                applied.index, purged.index
+            ),
+        });
+    }
+    if state.last.is_some_and(|last| last.index >= applied.index) {
+        return Ok(());
+    }
+    info!(
+        applied = applied.index,
+        last = state.last.map_or(0, |at| at.index),
+        "log goes on after the database"
+    );
+    executor
+        .make_durable_through(applied)
+        .await
+        .map_err(|source| Error::Io {
+            what: format!("make the database durable through entry {}", applied.index),
+            source,
+        })?;
+    log_storage::purge(log, applied).await.map_err(|source| Error::Io {
+        what: format!("purge the log through entry {}", applied.index),
+        source,
+    })
+}
+
+/// The flush thread; none in the simulator.
+pub(crate) type Flushing = Option<std::thread::JoinHandle<()>>;
 
 /// Opens the log and sets its flush loop going.
 fn open_log(
@@ -101,7 +158,7 @@ fn open_log(
     environment: &Environment,
     id: NodeId,
     progress: &Arc<Progress>,
-) -> Result<log::Log, Error> {
+) -> Result<(log::Log, Flushing), Error> {
     let mut options = log::Options {
         salt: id.0,
         ..config.log.clone()
@@ -110,7 +167,7 @@ fn open_log(
         Runner::Threads => {
             let (log, flusher) = log::open(environment.disk.clone(), options)?;
             let progress = progress.clone();
-            std::thread::Builder::new()
+            let flushing = std::thread::Builder::new()
                 .name("flush".to_owned())
                 .spawn(move || {
                     if let Err(error) = flusher.run() {
@@ -121,7 +178,7 @@ fn open_log(
                     what: "start the flush thread".to_owned(),
                     source,
                 })?;
-            Ok(log)
+            Ok((log, Some(flushing)))
         }
         Runner::Inline => {
             let work = Arc::new(Notify::new());
@@ -129,7 +186,7 @@ fn open_log(
             options.notify = Some(Arc::new(move || wake.notify_one()));
             let (log, flusher) = log::open(environment.disk.clone(), options)?;
             tokio::spawn(flush_inline(flusher, work, environment.random.clone()));
-            Ok(log)
+            Ok((log, None))
         }
     }
 }
@@ -155,6 +212,7 @@ struct Parts<'a> {
     executor: &'a Executor,
     databases: &'a Arc<Databases>,
     progress: &'a Arc<Progress>,
+    flags: &'a Flags,
 }
 
 /// Starts consensus; returns once the committed part of the log is applied.
@@ -167,74 +225,40 @@ async fn start(parts: Parts<'_>) -> Result<Arc<Core>, Error> {
         executor,
         databases,
         progress,
+        flags,
     } = parts;
     let kept = config.snapshot_entries + config.snapshot_entries / 4;
     let raft_config = consensus::config(config.heartbeat_interval, config.election_timeout, kept)
         .validate()
         .map_err(|error| Error::Membership(format!("consensus timings: {error}")))?;
-    let network = NetworkFactory {
+    let dialler = Dialler {
         me: id,
         transport: environment.transport.clone(),
+        addresses: Arc::default(),
+    };
+    let network = NetworkFactory {
+        dialler: dialler.clone(),
         runner: environment.runner,
         progress: progress.clone(),
     };
     let storage = LogStorage::new(log.clone(), Arc::new(executor.clone()));
-    let state_machine = StateMachine::new(executor.clone(), databases.clone(), progress.clone());
+    let state_machine = StateMachine::new(executor.clone(), databases.clone(), progress.clone(), flags.clone());
     let raft = Raft::new(id.0, Arc::new(raft_config), network, storage, state_machine)
         .await
         .map_err(|error| Error::Stopped(format!("start consensus: {}", consensus::state_machine::chain(&error))))?;
-    let core = Arc::new(Core::new(id, raft, progress.clone(), databases.clone(), environment));
+    let core = Core::new(
+        id,
+        raft,
+        progress.clone(),
+        databases.clone(),
+        dialler,
+        environment.runner,
+    );
     // The metrics are empty until consensus has run once; who asks before would take an old node for a new one.
     let last = log.state().last.map(|at| at.index);
     let started = core.until(|metrics| (metrics.last_log_index >= last).then_some(()));
     started
         .await
         .ok_or_else(|| Error::Stopped("consensus stopped while it started".to_owned()))?;
-    Ok(core)
-}
-
-/// What this node's flags say about results.
-fn own_settings(config: &Config) -> Settings {
-    let mut extensions: Vec<String> = config
-        .extensions
-        .iter()
-        .map(|path| {
-            path.file_name()
-                .unwrap_or(path.as_os_str())
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
-    extensions.sort();
-    Settings {
-        foreign_keys: config.foreign_keys,
-        extensions,
-        sqlite: sqlite::version().to_owned(),
-    }
-}
-
-/// Flags that change results are the cluster's: a node with others would compute other results.
-pub(crate) fn check_settings(config: &Config, fixed: Option<&Settings>, own: &Settings) -> Result<(), Error> {
-    let Some(fixed) = fixed else { return Ok(()) };
-    let refuse = |what: String| {
-        Err(Error::Foreign {
-            path: config.dir.clone(),
-            what,
-        })
-    };
-    if fixed.foreign_keys != own.foreign_keys {
-        return refuse(format!(
-            "belongs to a cluster that was formed with -fk={}, this node was started with -fk={}: start it with the \
-             cluster's setting",
-            fixed.foreign_keys, own.foreign_keys
-        ));
-    }
-    if fixed.extensions != own.extensions {
-        return refuse(format!(
-            "belongs to a cluster that was formed with the extensions {:?}, this node was started with {:?}: start it \
-             with the cluster's",
-            fixed.extensions, own.extensions
-        ));
-    }
-    Ok(())
+    Ok(Arc::new(core))
 }

@@ -1,36 +1,42 @@
 //! One node's side of a control stream: a request, its answer, in order, with a bound on the wait.
 //!
 //! A call that was given up leaves its answer to be skipped by its sequence number: a slow peer is not made slower by
-//! reconnecting. After [`LATE_MAX`] calls in a row without an answer the stream is taken for dead.
+//! reconnecting. After [`LATE_MAX`] calls in a row without an answer the stream is taken for dead. Dialling goes on when
+//! a call is given up: the next one finds the stream, however short its own patience.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::consensus::wire::{self, ControlAnswer, ControlAnswerKind, ControlAsk, ControlAskKind, Open};
-use crate::member::{NodeId, Peer};
-use crate::transport::{Channel, Duplex, Transport};
+use crate::consensus::dial::{Dialler, Task, broken};
+use crate::consensus::wire::{self, ControlAnswer, ControlAnswerKind, ControlAsk, ControlAskKind};
+use crate::member::Peer;
+use crate::transport::{Channel, Duplex};
 
 /// Calls in a row that may go unanswered before the stream is replaced.
 const LATE_MAX: u32 = 8;
 
 /// Calls to one peer; reconnects as needed.
 pub(crate) struct Control {
-    me: NodeId,
+    dialler: Dialler,
     peer: Peer,
-    transport: Arc<dyn Transport>,
-    duplex: Option<Duplex>,
+    link: Link,
     sequence: u64,
     late: u32,
 }
 
+/// The way to the peer.
+enum Link {
+    Down,
+    Dialling(Task<io::Result<Duplex>>),
+    Up(Duplex),
+}
+
 impl Control {
-    pub(crate) fn new(me: NodeId, peer: Peer, transport: Arc<dyn Transport>) -> Self {
+    pub(crate) fn new(dialler: Dialler, peer: Peer) -> Self {
         Self {
-            me,
+            dialler,
             peer,
-            transport,
-            duplex: None,
+            link: Link::Down,
             sequence: 0,
             late: 0,
         }
@@ -42,9 +48,12 @@ impl Control {
     ///
     /// `TimedOut`; what connecting reports; `Other` with the peer's own words when it could not do it.
     pub(crate) async fn call(&mut self, ask: ControlAskKind, timeout: Duration) -> io::Result<ControlAnswerKind> {
-        self.late += 1;
-        if self.late > LATE_MAX {
-            self.duplex = None;
+        if matches!(self.link, Link::Up(_)) {
+            self.late += 1;
+            if self.late > LATE_MAX {
+                self.link = Link::Down;
+                self.late = 0;
+            }
         }
         let answer = tokio::time::timeout(timeout, self.ask(ask))
             .await
@@ -58,7 +67,7 @@ impl Control {
 
     /// Asks on the open stream, or on a fresh one when that turns out to be broken.
     async fn ask(&mut self, kind: ControlAskKind) -> io::Result<ControlAnswerKind> {
-        let reused = self.duplex.is_some();
+        let reused = matches!(self.link, Link::Up(_));
         match self.exchange(kind.clone()).await {
             Err(_) if reused => self.exchange(kind).await,
             result => result,
@@ -67,23 +76,33 @@ impl Control {
 
     async fn exchange(&mut self, kind: ControlAskKind) -> io::Result<ControlAnswerKind> {
         self.sequence += 1;
-        let sequence = self.sequence;
-        let duplex = match &mut self.duplex {
-            Some(duplex) => duplex,
-            slot => slot.insert(connect(self.transport.as_ref(), self.me, &self.peer, Channel::Control).await?),
+        let ask = ControlAsk {
+            sequence: self.sequence,
+            kind: Some(kind),
         };
-        let result = roundtrip(
-            duplex,
-            ControlAsk {
-                sequence,
-                kind: Some(kind),
-            },
-        )
-        .await;
+        let result = roundtrip(self.connected().await?, ask).await;
         if result.is_err() {
-            self.duplex = None;
+            self.link = Link::Down;
         }
         result
+    }
+
+    /// The stream, dialled if need be. Cancelled, it leaves the dialling to the next call.
+    async fn connected(&mut self) -> io::Result<&mut Duplex> {
+        if matches!(self.link, Link::Down) {
+            let (dialler, peer) = (self.dialler.clone(), self.peer.clone());
+            let dialling = tokio::spawn(async move { dialler.dial(&peer, Channel::Control).await });
+            self.link = Link::Dialling(Task(dialling));
+        }
+        if let Link::Dialling(task) = &mut self.link {
+            let dialled = (&mut task.0).await.map_err(io::Error::other).flatten();
+            self.link = Link::Down;
+            self.link = Link::Up(dialled?);
+        }
+        match &mut self.link {
+            Link::Up(duplex) => Ok(duplex),
+            Link::Down | Link::Dialling(_) => Err(broken()),
+        }
     }
 }
 
@@ -98,30 +117,4 @@ async fn roundtrip(duplex: &mut Duplex, ask: ControlAsk) -> io::Result<ControlAn
                 .ok_or_else(|| wire::invalid("an answer of unknown kind: is the peer newer?"));
         }
     }
-}
-
-/// Connects and says who speaks to whom.
-///
-/// # Errors
-///
-/// What the transport reports.
-pub(crate) async fn connect(
-    transport: &dyn Transport,
-    me: NodeId,
-    peer: &Peer,
-    channel: Channel,
-) -> io::Result<Duplex> {
-    let duplex = transport.connect(peer, channel).await?;
-    let open = Open {
-        version: wire::VERSION,
-        from: me.0,
-        to: peer.id.0,
-    };
-    duplex.tx.send(wire::frame(&open)).await.map_err(|_| broken())?;
-    Ok(duplex)
-}
-
-/// The stream broke.
-pub(crate) fn broken() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, "the stream broke")
 }

@@ -111,6 +111,7 @@ impl RaftLogReader<Types> for LogStorage {
                 return None;
             }
             let part = storage.entries(next, end.min(next + STREAM_ENTRIES), APPEND_BYTES_MAX);
+            let part = part.and_then(|entries| storage.whole(entries, next));
             let after = match &part {
                 Ok(entries) => entries.last().map_or(end, |last| last.log_id.index + 1),
                 Err(_) => end,
@@ -187,14 +188,35 @@ impl RaftLogStorage<Types> for LogStorage {
 
     async fn purge(&mut self, through: LogId) -> io::Result<()> {
         self.database.through(position(&through)).await?;
-        self.tail.purge(through.index);
-        let (done, flushed) = completion();
-        self.log.purge(to_log(position(&through)), done);
-        wait(flushed).await
+        self.tail.purge(&through);
+        purge(&self.log, position(&through)).await
     }
 }
 
+/// Lets the log start after `through`; durable on return. The database must be durable through there (D6).
+///
+/// # Errors
+///
+/// When the log could not be flushed.
+pub(crate) async fn purge(log: &Log, through: Position) -> io::Result<()> {
+    let (done, flushed) = completion();
+    log.purge(to_log(through), done);
+    wait(flushed).await
+}
+
 impl LogStorage {
+    /// The entries from `next` on, if the log gave what it says that it holds: openraft takes a stream that ends early for
+    /// one that was whole.
+    fn whole(&self, entries: Vec<Entry>, next: u64) -> io::Result<Vec<Entry>> {
+        let last = self.log.state().last.map(|at| at.index);
+        if entries.is_empty() && last.is_some_and(|last| last >= next) {
+            return Err(io::Error::other(format!(
+                "the log does not give entry {next}, which it holds"
+            )));
+        }
+        Ok(entries)
+    }
+
     /// The half-open index range that `range` means.
     fn bounds(&self, range: &impl RangeBounds<u64>) -> (u64, u64) {
         let start = match range.start_bound() {

@@ -4,26 +4,29 @@
 //! An identity is never used again: a wiped node comes back as another one, and the old one is removed first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::ChangeMembers;
-use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
-use tokio::time::Instant;
+use openraft::{ChangeMembers, Instant, ServerState};
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::consensus::types::{Membership, Record};
-use crate::consensus::{Core, Metrics, write_error};
+use crate::consensus::{Core, Metrics, Raft, write_error};
 use crate::error::Error;
 use crate::member::{Joined, Member, NodeId, Peer};
 
 /// Entries that a learner may lack and still be promoted: at most what one frame carries.
 const PROMOTION_LAG_MAX: u64 = 512;
 
-/// How long a change of membership waits for one that is in progress.
-const CHANGE_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a change may take before its asker is told that it is not confirmed.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often it looks.
+/// A node that answered the leader within this is up.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
+
+/// How often a change looks whether another, of a leader before, has come through.
 const CHANGE_PAUSE: Duration = Duration::from_millis(10);
 
 /// The members, in order of name.
@@ -50,16 +53,91 @@ pub(crate) fn peer(id: u64, record: &Record) -> Peer {
     }
 }
 
+/// This node leads, as far as it knows.
+///
+/// openraft names a node as its own leader also after it was removed, or shut down: its state says more.
+pub(crate) fn leads(metrics: &Metrics) -> bool {
+    metrics.current_leader == Some(metrics.id) && metrics.state == ServerState::Leader
+}
+
 /// The leader that the metrics know, unless it is this node without the right to lead.
 pub(crate) fn leader(metrics: &Metrics) -> Option<Peer> {
     let id = metrics.current_leader?;
+    if id == metrics.id && !leads(metrics) {
+        return None;
+    }
     let record = metrics.membership_config.membership().get_node(&id)?;
     Some(peer(id, record))
+}
+
+/// How far a node's log is known to match the leader's.
+fn matched(metrics: &Metrics, id: u64) -> Option<u64> {
+    let replication = metrics.replication.as_ref()?;
+    replication.get(&id)?.as_ref().map(|at| at.index)
+}
+
+/// A node answered the leader of late.
+fn is_up(metrics: &Metrics, id: u64) -> bool {
+    let answered = metrics.heartbeat.as_ref().and_then(|nodes| nodes.get(&id).copied());
+    answered.flatten().is_some_and(|at| at.elapsed() <= SILENCE_MAX)
+}
+
+/// The voters are being changed, and the second of the two entries is not there.
+fn is_half_way(metrics: &Metrics) -> bool {
+    let membership = &metrics.membership_config;
+    membership.membership().get_joint_config().len() > 1
+        && membership.log_id() == metrics.committed_membership_config.log_id()
+}
+
+/// A learner that is to vote, has caught up, and is there: a voter that is not would cost the cluster a majority.
+pub(crate) fn promotable(metrics: &Metrics) -> Option<u64> {
+    let membership = metrics.membership_config.membership();
+    let voters: BTreeSet<u64> = membership.voter_ids().collect();
+    let last = metrics.last_log_index.unwrap_or(0);
+    membership
+        .nodes()
+        .filter(|(id, record)| record.voter && !voters.contains(id))
+        .filter(|(id, _)| matched(metrics, **id).is_some_and(|at| at + PROMOTION_LAG_MAX >= last))
+        .find(|(id, _)| is_up(metrics, **id))
+        .map(|(id, _)| *id)
+}
+
+/// Makes one change when its turn comes: between the two entries of another it would end that one early.
+async fn change_in_turn(
+    raft: Raft,
+    turn: Arc<Semaphore>,
+    change: ChangeMembers<u64, Record>,
+    retain: bool,
+) -> Result<(), Error> {
+    let _turn = turn.acquire().await.map_err(|e| Error::Stopped(e.to_string()))?;
+    let deadline = tokio::time::Instant::now() + CHANGE_TIMEOUT;
+    loop {
+        let Err(error) = raft.change_membership(change.clone(), retain).await else {
+            return Ok(());
+        };
+        // Certain: nothing was appended, since an entry of a leader before is not committed yet.
+        let in_progress = matches!(
+            error,
+            RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                ChangeMembershipError::InProgress(_)
+            ))
+        );
+        if !in_progress || tokio::time::Instant::now() >= deadline {
+            return Err(write_error(error));
+        }
+        tokio::time::sleep(CHANGE_PAUSE).await;
+    }
 }
 
 impl Core {
     /// See [`crate::Node::add`].
     pub(crate) async fn add(&self, peer: Peer, voter: bool) -> Result<Joined, Error> {
+        // One at a time: two that come under one name at once must see each other.
+        let _one = self
+            .admission
+            .acquire()
+            .await
+            .map_err(|e| Error::Stopped(e.to_string()))?;
         let metrics = self.leading()?;
         let membership = metrics.membership_config.membership().clone();
         if let Some(record) = membership.get_node(&peer.id.0) {
@@ -136,53 +214,56 @@ impl Core {
             .await
     }
 
-    /// Promotes learners that are to vote and have caught up; the leader's keeper calls it.
-    pub(crate) async fn promote(&self) {
+    /// Something in the membership is to be finished by this node, the leader.
+    pub(crate) fn has_unfinished(&self) -> bool {
+        self.turn.available_permits() > 0
+            && self.with_metrics(|metrics| leads(metrics) && (is_half_way(metrics) || promotable(metrics).is_some()))
+    }
+
+    /// Finishes what a leader left half-way, and promotes one learner that is to vote and has caught up.
+    pub(crate) async fn finish(&self) {
         let Ok(metrics) = self.leading() else { return };
-        let membership = metrics.membership_config.membership();
-        let voters: BTreeSet<u64> = membership.voter_ids().collect();
-        let last = metrics.last_log_index.unwrap_or(0);
-        let matched = |id: &u64| {
-            let replication = metrics.replication.as_ref()?;
-            replication.get(id).and_then(|at| at.as_ref()).map(|at| at.index)
-        };
-        let ready: BTreeSet<u64> = membership
-            .nodes()
-            .filter(|(id, record)| record.voter && !voters.contains(id))
-            .filter(|(id, _)| matched(id).is_some_and(|at| at + PROMOTION_LAG_MAX >= last))
-            .map(|(id, _)| *id)
-            .collect();
+        if is_half_way(&metrics) {
+            info!("finishing a change of membership that another leader began");
+            // An empty change: the voters that were to be stay, those that were to go are gone.
+            self.try_change(
+                ChangeMembers::AddVoterIds(BTreeSet::new()),
+                false,
+                "membership not finished",
+            )
+            .await;
+            return;
+        }
         // One at a time: each promotion must not lose the quorum that it starts from.
-        if let Some(id) = ready.first() {
-            info!(id = %NodeId(*id), "promoting node to voter");
-            if let Err(error) = self
-                .change(ChangeMembers::AddVoterIds(BTreeSet::from([*id])), true)
-                .await
-            {
-                warn!(%error, id = %NodeId(*id), "promotion failed, will be tried again");
-            }
+        if let Some(id) = promotable(&metrics) {
+            info!(id = %NodeId(id), "promoting node to voter");
+            self.try_change(
+                ChangeMembers::AddVoterIds(BTreeSet::from([id])),
+                true,
+                "promotion failed",
+            )
+            .await;
         }
     }
 
-    /// Changes the membership, after a change that is still in progress.
+    async fn try_change(&self, change: ChangeMembers<u64, Record>, retain: bool, failed: &str) {
+        if let Err(error) = self.change(change, retain).await {
+            warn!(%error, "{failed}, will be tried again");
+        }
+    }
+
+    /// Changes the membership, after a change that is in progress, and waits for as long as a majority may take.
+    ///
+    /// A change of voters is two entries. Whoever asked may give up; the second is proposed all the same.
     async fn change(&self, change: ChangeMembers<u64, Record>, retain: bool) -> Result<(), Error> {
-        let deadline = Instant::now() + CHANGE_TIME_MAX;
-        loop {
-            let changed = self.raft().change_membership(change.clone(), retain).await;
-            let Err(error) = changed else {
-                return Ok(());
-            };
-            // Certain: nothing was appended.
-            let in_progress = matches!(
-                error,
-                RaftError::APIError(ClientWriteError::ChangeMembershipError(
-                    ChangeMembershipError::InProgress(_)
-                ))
-            );
-            if !in_progress || Instant::now() >= deadline {
-                return Err(write_error(error));
-            }
-            tokio::time::sleep(CHANGE_PAUSE).await;
+        let changing = tokio::spawn(change_in_turn(self.raft().clone(), self.turn.clone(), change, retain));
+        match tokio::time::timeout(CHANGE_TIMEOUT, changing).await {
+            Ok(Ok(changed)) => changed,
+            Ok(Err(error)) => Err(Error::Stopped(error.to_string())),
+            Err(_) => Err(Error::Membership(format!(
+                "no majority confirmed the change in {CHANGE_TIMEOUT:?}: it may or may not take effect; look at the \
+                 members before you ask for it again"
+            ))),
         }
     }
 
@@ -191,29 +272,27 @@ impl Core {
         let metrics = self.leading()?;
         let target = self.successor(&metrics, target)?;
         info!(to = %NodeId(target), "handing over leadership");
-        let mut watch = self.raft().metrics();
         self.raft()
             .trigger()
             .transfer_leader(target)
             .await
             .map_err(|e| Error::Stopped(e.to_string()))?;
-        let handed_over = async {
-            loop {
-                if watch
-                    .borrow_watched()
-                    .current_leader
-                    .is_some_and(|leader| leader != self.id().0)
-                {
-                    return;
-                }
-                if watch.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(timeout, handed_over)
-            .await
-            .map_err(|_| Error::NoPeer)
+        let me = self.id().0;
+        let decided = self.until(|now| {
+            let leader = now.current_leader.filter(|_| now.current_term > metrics.current_term)?;
+            Some(leader != me)
+        });
+        match tokio::time::timeout(timeout, decided).await {
+            Ok(Some(true)) => Ok(()),
+            Ok(Some(false)) => Err(Error::Membership(
+                "the chosen node did not take over, and this one was elected again; try again, or choose another"
+                    .to_owned(),
+            )),
+            Ok(None) => Err(Error::Stopped("consensus has stopped".to_owned())),
+            Err(_) => Err(Error::Membership(format!(
+                "nobody has taken over in {timeout:?}; the hand-over may still happen"
+            ))),
+        }
     }
 
     /// The voter to hand over to: the named one, or the most up to date.
@@ -234,23 +313,41 @@ impl Core {
                     "node {name} does not vote, so it cannot lead"
                 )));
             }
+            if !is_up(metrics, *id) {
+                // The leader would step back for a node that is not there, and nobody would take writes meanwhile.
+                return Err(Error::Membership(format!(
+                    "node {name} did not answer within the last {SILENCE_MAX:?}: choose another, or none"
+                )));
+            }
             return Ok(*id);
         }
-        let matched = |id: &u64| {
-            let replication = metrics.replication.as_ref()?;
-            replication.get(id).and_then(|at| at.as_ref()).map(|at| at.index)
-        };
         voters
             .into_iter()
             .filter(|id| *id != me)
-            .max_by_key(|id| matched(id))
+            .max_by_key(|id| (is_up(metrics, *id), matched(metrics, *id)))
             .ok_or(Error::NoPeer)
     }
 
+    /// Whether this node leads; cheap, for every request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotLeader`].
+    pub(crate) fn ensure_leading(&self) -> Result<(), Error> {
+        if self.with_metrics(leads) {
+            return Ok(());
+        }
+        Err(Error::NotLeader { leader: self.leader() })
+    }
+
     /// The metrics, if this node leads.
-    pub(crate) fn leading(&self) -> Result<Metrics, Error> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotLeader`].
+    fn leading(&self) -> Result<Metrics, Error> {
         let metrics = self.metrics();
-        if metrics.current_leader == Some(self.id().0) {
+        if leads(&metrics) {
             return Ok(metrics);
         }
         Err(Error::NotLeader { leader: self.leader() })

@@ -19,24 +19,31 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::error::{ClientWriteError, Fatal, ForwardReason, ForwardToLeader, InitializeError, RaftError};
-use openraft::raft::AppendEntriesRequest;
+use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{Config, ServerState, SnapshotPolicy};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::consensus::addresses::Addresses;
+use crate::consensus::dial::Dialler;
 use crate::consensus::state_machine::{Progress, StateMachine};
 use crate::consensus::types::{Answer, Proposal, Record, Types};
 use crate::databases::Databases;
-use crate::environment::{Environment, Runner};
+use crate::environment::Runner;
 use crate::error::Error;
 use crate::member::{NodeId, Peer};
+use crate::proposals::{Room, Waiter};
 use crate::status::Role;
 
+pub(crate) mod addresses;
 pub(crate) mod codec;
 pub(crate) mod control;
+pub(crate) mod dial;
 pub(crate) mod log_storage;
 pub(crate) mod membership;
 pub(crate) mod network;
+pub(crate) mod pipeline;
 pub(crate) mod reads;
 pub(crate) mod server;
 pub(crate) mod snapshot;
@@ -83,9 +90,15 @@ const ELECTIONS: u32 = 3;
 pub(crate) struct Core {
     id: NodeId,
     raft: Raft,
+    metrics: WatchReceiverOf<Types, Metrics>,
     leading: Arc<reads::Rounds<reads::Leading>>,
     asking: Arc<reads::Rounds<reads::Asking>>,
     heard: Mutex<Heard>,
+    /// Who is being added.
+    admission: Semaphore,
+    /// Whose turn it is to change the membership.
+    turn: Arc<Semaphore>,
+    pub(crate) addresses: Arc<Addresses>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) databases: Arc<Databases>,
     pub(crate) runner: Runner,
@@ -122,23 +135,26 @@ impl Core {
         raft: Raft,
         progress: Arc<Progress>,
         databases: Arc<Databases>,
-        environment: &Environment,
+        dialler: Dialler,
+        runner: Runner,
     ) -> Self {
-        let transport = environment.transport.clone();
-        let runner = environment.runner;
+        let addresses = dialler.addresses.clone();
         let leading = reads::Rounds::new(reads::Leading(raft.clone()));
         let asking = reads::Rounds::new(reads::Asking {
-            me: id,
             raft: raft.clone(),
-            transport,
+            dialler,
             control: tokio::sync::Mutex::new(None),
         });
         Self {
             id,
+            metrics: raft.metrics(),
             raft,
             leading,
             asking,
             heard: Mutex::default(),
+            admission: Semaphore::new(1),
+            turn: Arc::new(Semaphore::new(1)),
+            addresses,
             progress,
             databases,
             runner,
@@ -153,16 +169,21 @@ impl Core {
         &self.raft
     }
 
-    /// The current metrics; cheap.
+    /// The current metrics, copied: not for what runs with every request.
     pub(crate) fn metrics(&self) -> Metrics {
-        self.raft.metrics().borrow_watched().clone()
+        self.metrics.borrow_watched().clone()
+    }
+
+    /// Looks at the current metrics without copying them. `look` must not look again: the lock is not reentrant.
+    pub(crate) fn with_metrics<T>(&self, look: impl FnOnce(&Metrics) -> T) -> T {
+        look(&self.metrics.borrow_watched())
     }
 
     /// The leader, while there is a sign of it.
     ///
     /// openraft names the leader of its term until there is another, which never comes where no majority is left.
     pub(crate) fn leader(&self) -> Option<Peer> {
-        let leader = membership::leader(&self.metrics())?;
+        let leader = self.with_metrics(membership::leader)?;
         (leader.id == self.id || self.hears_leader()).then_some(leader)
     }
 
@@ -184,17 +205,22 @@ impl Core {
         }
     }
 
-    /// Why consensus stopped on this node, unless it was asked to.
-    pub(crate) fn failure(&self) -> Option<String> {
-        match self.metrics().running_state {
-            Ok(()) | Err(Fatal::Stopped) => None,
-            Err(error) => Some(format!("consensus: {}", state_machine::chain(&error))),
-        }
+    /// Waits until consensus has stopped on this node; why, unless it was asked to.
+    pub(crate) async fn ended(&self) -> Option<String> {
+        // These change seldom, unlike the others, and end with consensus.
+        let mut seldom = self.raft.server_metrics();
+        while seldom.changed().await.is_ok() {}
+        self.with_metrics(|metrics| match &metrics.running_state {
+            Err(Fatal::Stopped) => None,
+            Err(error) => Some(format!("consensus: {}", state_machine::chain(error))),
+            // It says goodbye, unless it panicked.
+            Ok(()) => Some("consensus: its task has ended".to_owned()),
+        })
     }
 
     /// This node's part.
     pub(crate) fn role(&self) -> Role {
-        match self.metrics().state {
+        match self.with_metrics(|metrics| metrics.state) {
             ServerState::Leader => Role::Leader,
             ServerState::Candidate => Role::Candidate,
             ServerState::Learner | ServerState::Follower => Role::Follower,
@@ -250,18 +276,16 @@ impl Core {
         }
     }
 
-    /// Notes that a leader was heard.
-    pub(crate) fn heard(&self, request: &AppendEntriesRequest<Types>) {
+    /// Notes that the leader was heard at `at`: one whose request was not refused for its term.
+    pub(crate) fn heard(&self, at: Instant, committed: u64) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let committed = request.leader_commit.as_ref().map_or(0, |id| id.index);
-        heard.at = Some(now);
+        heard.at = heard.at.max(Some(at));
         if heard.first_committed == 0 {
             heard.first_committed = committed;
         }
         if committed > heard.committed {
             heard.committed = committed;
-            heard.moved = Some(now);
+            heard.moved = Some(at);
         }
     }
 
@@ -285,7 +309,7 @@ impl Core {
     ///
     /// As [`Self::read_index`]; [`Error::NotLeader`] only while no leader is known.
     pub(crate) async fn read_index_anywhere(&self) -> Result<u64, Error> {
-        if self.leading().is_ok() {
+        if self.ensure_leading().is_ok() {
             return self.read_index().await;
         }
         if self.leader().is_none() {
@@ -309,19 +333,30 @@ impl Core {
         }
     }
 
-    /// Proposes, and waits for the answer of apply.
+    /// Proposes within `enqueue`, and waits for the answer of apply.
     ///
     /// # Errors
     ///
     /// As [`crate::Node::write`].
-    pub(crate) async fn propose(&self, proposal: Proposal) -> Result<Answer, Error> {
-        match self.raft.client_write(proposal).await {
-            Ok(response) => {
+    pub(crate) async fn propose(&self, proposal: Proposal, room: Room, enqueue: Duration) -> Result<Answer, Error> {
+        let (waiter, answer) = Waiter::new(room);
+        let queued = self.raft.client_write_ff(proposal, Some(waiter));
+        // A proposal that did not get into the queue goes with the future that tried.
+        let queued = tokio::time::timeout(enqueue, queued)
+            .await
+            .map_err(|_| Error::Enqueue)?;
+        queued.map_err(|error| fatal(&error))?;
+        match answer.await {
+            Ok(Ok(response)) => {
                 let mut answer = response.data;
                 answer.0.index = response.log_id.index;
                 Ok(answer)
             }
-            Err(error) => Err(write_error(error)),
+            Ok(Err(error)) => Err(write_error(RaftError::APIError(error))),
+            // Dropped unanswered: consensus has stopped with the proposal somewhere on its way.
+            Err(_) => Err(Error::Stopped(
+                "consensus stopped before it answered; the write may or may not take effect".to_owned(),
+            )),
         }
     }
 }

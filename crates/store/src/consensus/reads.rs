@@ -15,14 +15,20 @@ use openraft::error::{LinearizableReadError, RaftError};
 use tokio::sync::oneshot;
 
 use crate::consensus::control::Control;
+use crate::consensus::dial::Dialler;
 use crate::consensus::wire::{ControlAnswerKind, ControlAskKind, ReadIndexAsk};
 use crate::consensus::{Raft, fatal, forwarded, membership};
 use crate::error::Error;
 use crate::member::{NodeId, Peer};
-use crate::transport::Transport;
 
 /// How long the leader may take to answer one round; it asks a majority first.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A round that takes longer is given up, so that it holds up nobody who comes later.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Readers that may wait for the next round. Beyond it they are refused: the round that runs is stuck.
+const WAITING_MAX: usize = 65_536;
 
 /// Why there is no read index, in a form that many can be told.
 #[derive(Clone, Debug)]
@@ -69,6 +75,14 @@ impl<S: Source> Rounds<S> {
         let (tx, rx) = oneshot::channel();
         let start = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.waiting.len() >= WAITING_MAX {
+                state.waiting.retain(|waiter| !waiter.is_closed());
+            }
+            if state.waiting.len() >= WAITING_MAX {
+                return Err(Error::Overloaded(
+                    "too many reads wait for a confirmation; try again later",
+                ));
+            }
             state.waiting.push(tx);
             !std::mem::replace(&mut state.running, true)
         };
@@ -97,7 +111,10 @@ async fn run<S: Source>(rounds: Arc<Rounds<S>>) {
         if waiting.is_empty() {
             return;
         }
-        let result = rounds.source.read_index().await.map_err(Refusal::from);
+        let result = match tokio::time::timeout(ROUND_TIMEOUT, rounds.source.read_index()).await {
+            Ok(result) => result.map_err(Refusal::from),
+            Err(_) => Err(Refusal::Unverified(format!("no answer in {ROUND_TIMEOUT:?}"))),
+        };
         for waiter in waiting {
             // The reader may have gone.
             let _ = waiter.send(result.clone());
@@ -145,9 +162,8 @@ impl Source for Leading {
 
 /// This node as follower: the leader is asked.
 pub(crate) struct Asking {
-    pub me: NodeId,
     pub raft: Raft,
-    pub transport: Arc<dyn Transport>,
+    pub dialler: Dialler,
     /// The calls to the leader that was asked last.
     pub control: tokio::sync::Mutex<Option<(NodeId, Control)>>,
 }
@@ -158,7 +174,7 @@ impl Source for Asking {
         let leader = membership::leader(&metrics).ok_or(Error::NotLeader { leader: None })?;
         let mut slot = self.control.lock().await;
         if slot.as_ref().is_none_or(|(id, _)| *id != leader.id) {
-            *slot = Some((leader.id, Control::new(self.me, leader.clone(), self.transport.clone())));
+            *slot = Some((leader.id, Control::new(self.dialler.clone(), leader.clone())));
         }
         let Some((_, control)) = slot.as_mut() else {
             return Err(Error::NotLeader { leader: None });

@@ -4,15 +4,19 @@
 //! * A stream that is addressed to another identity is closed before anything on it is looked at.
 //! * A frame that does not decode ends its stream; nothing of it is applied (D7).
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, stream};
-use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, TransferLeaderRequest, VoteRequest,
+};
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::consensus::Core;
-use crate::consensus::control::broken;
+use crate::consensus::dial::broken;
 use crate::consensus::snapshot;
 use crate::consensus::types::Types;
 use crate::consensus::wire::{
@@ -86,8 +90,11 @@ async fn answer(core: &Core, ask: ControlAskKind) -> io::Result<ControlAnswerKin
         }
         ControlAskKind::Heartbeat(ask) => {
             let request = AppendEntriesRequest::<Types>::try_from(ask)?;
-            core.heard(&request);
+            let (at, committed) = (Instant::now(), committed(&request));
             let response = raft.append_entries(request).await.map_err(io::Error::other)?;
+            if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                core.heard(at, committed);
+            }
             ControlAnswerKind::Append(AppendAnswer::from(&response))
         }
         ControlAskKind::Transfer(ask) => {
@@ -102,24 +109,38 @@ async fn answer(core: &Core, ask: ControlAskKind) -> io::Result<ControlAnswerKin
     })
 }
 
+/// What the sender of a request knows to be committed.
+fn committed(request: &AppendEntriesRequest<Types>) -> u64 {
+    request.leader_commit.as_ref().map_or(0, |id| id.index)
+}
+
 /// Feeds a pipelined stream into consensus and answers in order.
 async fn append(core: &Arc<Core>, duplex: Duplex) -> io::Result<()> {
     let Duplex { tx, rx } = duplex;
-    let heard = core.clone();
+    // What the requests that wait for an answer said. Bounded by openraft, which takes 64 of them at once.
+    let asked = Arc::new(Mutex::new(VecDeque::new()));
+    let asking = asked.clone();
     let requests = stream::unfold(rx, move |mut rx| {
-        let heard = heard.clone();
+        let asked = asking.clone();
         async move {
             let ask: AppendAsk = wire::read(rx.recv().await?).ok()?;
             let request = AppendEntriesRequest::<Types>::try_from(ask)
                 .inspect_err(|error| debug!(%error, "append refused"))
                 .ok()?;
-            heard.heard(&request);
+            let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.push_back((Instant::now(), committed(&request)));
             Some((request, rx))
         }
     });
     let mut answers = Box::pin(core.raft().stream_append(requests));
     while let Some(result) = answers.next().await {
         let result = result.map_err(io::Error::other)?;
+        let said = asked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        if let Some((at, committed)) = said
+            && !matches!(result, Err(StreamAppendError::HigherVote(_)))
+        {
+            core.heard(at, committed);
+        }
         tx.send(wire::frame(&wire::stream_answer(&result)))
             .await
             .map_err(|_| broken())?;

@@ -20,7 +20,7 @@ use sqlite::{Building, Cancel, Digest, Incoming, Journal, PinBounds, PinnedDatab
 use tracing::{debug, info};
 
 use crate::consensus::codec::{self, PositionMessage, VoteMessage};
-use crate::consensus::control::broken;
+use crate::consensus::dial::broken;
 use crate::consensus::types::{SnapshotMeta, StoredMembership, Types, Vote, log_id};
 use crate::consensus::wire::{self, BulkAsk, BulkAskKind, SnapshotAnswer, SnapshotHead};
 use crate::consensus::{Core, state_machine};
@@ -34,6 +34,13 @@ const CHUNK_BYTES: usize = 256 * 1024;
 
 /// How long a database may be pinned while it is sent: the WAL grows for as long.
 const PIN_AGE_MAX: Duration = Duration::from_secs(600);
+
+/// How long the next chunk may take to leave, or to come. A peer that stands still longer than this is given up: here a
+/// pinned database, there a half-built one waits for it.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a follower may take to check and install a database that it has received whole.
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What openraft passes around as a snapshot's data.
 pub(crate) enum SnapshotData {
@@ -145,8 +152,12 @@ pub(crate) async fn send(mut duplex: Duplex, vote: Vote, snapshot: Snapshot, run
     let digest = pinned
         .digest()
         .ok_or_else(|| wire::invalid("a database ended before its length"))?;
+    // The rest is the follower's work: the WAL must not wait for it.
+    drop(pinned);
     push(&mut duplex, BulkAskKind::End(digest.hash)).await?;
-    let answer: SnapshotAnswer = wire::read(duplex.rx.recv().await.ok_or_else(broken)?)?;
+    let answered = tokio::time::timeout(INSTALL_TIMEOUT, duplex.rx.recv()).await;
+    let frame = answered.map_err(|_| stalled("install the database", INSTALL_TIMEOUT))?;
+    let answer: SnapshotAnswer = wire::read(frame.ok_or_else(broken)?)?;
     if !answer.failed.is_empty() {
         return Err(io::Error::other(answer.failed));
     }
@@ -161,11 +172,15 @@ fn next_chunk(pinned: &mut PinnedDatabase) -> Result<Option<Bytes>, sqlite::Erro
 }
 
 async fn push(duplex: &mut Duplex, kind: BulkAskKind) -> io::Result<()> {
-    duplex
-        .tx
-        .send(wire::frame(&BulkAsk { kind: Some(kind) }))
-        .await
-        .map_err(|_| broken())
+    let sending = duplex.tx.send(wire::frame(&BulkAsk { kind: Some(kind) }));
+    match tokio::time::timeout(STALL_TIMEOUT, sending).await {
+        Ok(sent) => sent.map_err(|_| broken()),
+        Err(_) => Err(stalled("take the next part of the database", STALL_TIMEOUT)),
+    }
+}
+
+fn stalled(what: &str, limit: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("the peer did not {what} in {limit:?}"))
 }
 
 /// Receives a database, installs it, and answers.
@@ -245,7 +260,9 @@ async fn install(core: &Arc<Core>, duplex: &mut Duplex) -> io::Result<Vote> {
 }
 
 async fn pull(duplex: &mut Duplex) -> io::Result<BulkAskKind> {
-    let ask: BulkAsk = wire::read(duplex.rx.recv().await.ok_or_else(broken)?)?;
+    let pulled = tokio::time::timeout(STALL_TIMEOUT, duplex.rx.recv()).await;
+    let frame = pulled.map_err(|_| stalled("send the next part of the database", STALL_TIMEOUT))?;
+    let ask: BulkAsk = wire::read(frame.ok_or_else(broken)?)?;
     ask.kind.ok_or_else(|| wire::invalid("a bulk frame of unknown kind"))
 }
 

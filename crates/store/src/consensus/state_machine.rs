@@ -6,6 +6,7 @@
 //! Invariants:
 //! * A reply leaves after the commit of the batch that holds its entry.
 //! * A failure of the node is reported once, stops consensus here, and is never an answer (D4).
+//! * Entries are applied in order, none twice (D2), and under the cluster's flags (D3).
 //! * The meta of a snapshot that is sent is read inside the transaction that is sent.
 
 use std::io;
@@ -14,14 +15,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use command::entry::{Action, Settings};
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use sqlite::meta::Position;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::error;
 
-use crate::apply::{self, Applier, Body};
+use crate::apply::{self, Body};
 use crate::consensus::codec;
 use crate::consensus::snapshot::{self, Snapshot, SnapshotData};
 use crate::consensus::types::{
@@ -29,6 +32,7 @@ use crate::consensus::types::{
 };
 use crate::databases::Databases;
 use crate::executor::Executor;
+use crate::settings::Flags;
 
 /// Entries of one SQLite transaction: more with savepoints get slower (measured, design.md §8).
 const BATCH_ENTRIES_MAX: usize = 128;
@@ -79,6 +83,19 @@ impl Progress {
         running > 0 || ended.is_some_and(|at| at.elapsed() < STREAM_AFTERMATH)
     }
 
+    /// Notes that the database is durable through `at`, by a snapshot made or installed.
+    fn note_snapshot(&self, at: Option<Position>) {
+        let Some(at) = at else { return };
+        self.last_snapshot.send_if_modified(|last| {
+            // One that was made may be told of after a later one was installed.
+            let newer = last.1 < at.index;
+            if newer {
+                *last = (at.term, at.index);
+            }
+            newer
+        });
+    }
+
     /// Notes why the node stops; the first reason stays.
     pub(crate) fn stop(&self, reason: String) {
         self.stopped.send_if_modified(|stopped| {
@@ -107,15 +124,53 @@ pub(crate) struct StateMachine {
     executor: Executor,
     databases: Arc<Databases>,
     progress: Arc<Progress>,
+    flags: Flags,
+    /// The last entry that was given to apply; the next one comes after it.
+    last: Option<u64>,
 }
 
 impl StateMachine {
-    pub(crate) fn new(executor: Executor, databases: Arc<Databases>, progress: Arc<Progress>) -> Self {
+    pub(crate) fn new(executor: Executor, databases: Arc<Databases>, progress: Arc<Progress>, flags: Flags) -> Self {
         Self {
             executor,
             databases,
             progress,
+            flags,
+            last: None,
         }
+    }
+
+    /// Applies a batch, if there is anything in it.
+    async fn finish(&self, batch: &mut Batch) -> io::Result<()> {
+        if batch.entries.is_empty() {
+            return Ok(());
+        }
+        self.apply_batch(std::mem::take(batch)).await
+    }
+
+    /// Stops the node before it would apply anything twice, or out of order (D2).
+    fn expect(&mut self, index: u64) -> io::Result<()> {
+        if self.last.is_some_and(|last| last >= index) {
+            let text = format!("entry {index} follows entry {} in apply", self.last.unwrap_or(0));
+            self.progress.stop(text.clone());
+            return Err(io::Error::other(text));
+        }
+        self.last = Some(index);
+        Ok(())
+    }
+
+    /// Stops the node if the flags that the cluster fixes, or has fixed, are not its own (D3).
+    ///
+    /// The first command that fixes them stands; what a later one says changes nothing.
+    async fn check_flags(&self, proposed: Option<&Settings>) -> io::Result<()> {
+        let fixed = self.executor.run(|applier| applier.applied().settings).await?;
+        let Some(fixed) = fixed.as_ref().or(proposed) else {
+            return Ok(());
+        };
+        self.flags.check(fixed).map_err(|error| {
+            self.progress.stop(error.to_string());
+            io::Error::other(error)
+        })
     }
 
     /// Applies one batch and answers those who wait.
@@ -181,12 +236,9 @@ impl RaftStateMachine<Types> for StateMachine {
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
-        let (at, membership) = self.executor.run(applied).await?;
-        let membership = match membership {
-            Some(bytes) => codec::stored_membership(&bytes)?,
-            None => StoredMembership::default(),
-        };
-        Ok((at, membership))
+        let applied = self.executor.run(|applier| applier.applied()).await?;
+        self.last = applied.position.map(|at| at.index);
+        Ok((applied.position.map(log_id), stored(applied.membership)?))
     }
 
     async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
@@ -196,16 +248,18 @@ impl RaftStateMachine<Types> for StateMachine {
         let mut batch = Batch::default();
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
+            self.expect(entry.log_id.index)?;
+            if let Some(settings) = settings(&entry) {
+                // What stands before them is applied first: it may have fixed others.
+                self.finish(&mut batch).await?;
+                self.check_flags(Some(settings)).await?;
+            }
             batch.push(&entry, responder);
             if batch.is_full() {
-                self.apply_batch(std::mem::take(&mut batch)).await?;
+                self.finish(&mut batch).await?;
             }
         }
-        if batch.entries.is_empty() {
-            Ok(())
-        } else {
-            self.apply_batch(batch).await
-        }
+        self.finish(&mut batch).await
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
@@ -227,11 +281,11 @@ impl RaftStateMachine<Types> for StateMachine {
             self.progress.stop(format!("install snapshot: {}", chain(&error)));
             io::Error::other(error)
         })?;
+        self.check_flags(None).await?;
         let last = meta.last_log_id.as_ref().map(position);
+        self.last = last.map(|at| at.index);
         self.progress.restores.fetch_add(1, Ordering::Relaxed);
-        self.progress
-            .last_snapshot
-            .send_replace(last.map_or((0, 0), |at| (at.term, at.index)));
+        self.progress.note_snapshot(last);
         self.progress.applied.send_replace(last.map_or(0, |at| at.index));
         Ok(())
     }
@@ -252,22 +306,15 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let (_, membership) = self.executor.run(applied).await?;
-        let durable = self.executor.make_durable().await.inspect_err(|error| {
+        let (durable, membership) = self.executor.make_durable().await.inspect_err(|error| {
             self.progress
                 .stop(format!("make the database durable: {}", chain(error)));
         })?;
-        let last_membership = match membership {
-            Some(bytes) => codec::stored_membership(&bytes)?,
-            None => StoredMembership::default(),
-        };
         self.progress.snapshots.fetch_add(1, Ordering::Relaxed);
-        self.progress
-            .last_snapshot
-            .send_replace(durable.map_or((0, 0), |at| (at.term, at.index)));
+        self.progress.note_snapshot(durable);
         let meta = SnapshotMeta {
             last_log_id: durable.map(log_id),
-            last_membership,
+            last_membership: stored(membership)?,
         };
         Ok(Snapshot {
             meta,
@@ -276,10 +323,23 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     }
 }
 
-/// The applied log id and the membership's bytes.
-fn applied(applier: &mut Applier) -> (Option<LogId>, Option<Bytes>) {
-    let applied = applier.applied();
-    (applied.position.map(log_id), applied.membership)
+/// The membership that the database keeps.
+fn stored(membership: Option<Bytes>) -> io::Result<StoredMembership> {
+    match membership {
+        Some(bytes) => codec::stored_membership(&bytes),
+        None => Ok(StoredMembership::default()),
+    }
+}
+
+/// The settings that an entry would fix.
+fn settings(entry: &Entry) -> Option<&Settings> {
+    let EntryPayload::Normal(proposal) = &entry.payload else {
+        return None;
+    };
+    match &proposal.command().action {
+        Some(Action::Settings(settings)) => Some(settings),
+        Some(Action::Write(_) | Action::Skip(_)) | None => None,
+    }
 }
 
 /// An error and its sources, on one line.

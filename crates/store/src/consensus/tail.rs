@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use openraft::EntryPayload;
 
-use crate::consensus::types::Entry;
+use crate::consensus::types::{Entry, LogId};
 
 /// Bytes of bodies that the tail keeps. Enough for a second of full load, little beside a database's page cache.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -67,12 +67,18 @@ impl Tail {
         }
     }
 
-    /// Drops the entries through `index`.
-    pub(crate) fn purge(&self, index: u64) {
+    /// Drops the entries through `through`; all of them when it contradicts what is held at its index.
+    pub(crate) fn purge(&self, through: &LogId) {
         let mut state = self.lock();
-        while state.entries.front().is_some_and(|entry| entry.log_id.index <= index) {
+        let mut contradicted = false;
+        while state
+            .entries
+            .front()
+            .is_some_and(|entry| contradicted || entry.log_id.index <= through.index)
+        {
             if let Some(entry) = state.entries.pop_front() {
                 state.bytes -= cost(&entry);
+                contradicted |= entry.log_id.index == through.index && entry.log_id != *through;
             }
         }
     }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use command::entry::Command;
 use command::reply::Reply;
+use openraft::OptionalSend;
 use openraft::impls::leader_id_std;
 use openraft::storage::ApplyResponder;
 use sqlite::meta::Position;
 
 use crate::consensus::codec;
+use crate::proposals::Waiter;
 
 /// What a member's record says about it, stored in each membership entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,18 +85,32 @@ impl fmt::Display for Answer {
     }
 }
 
-openraft::declare_raft_types!(
-    /// How Quorlite runs openraft.
-    pub(crate) Types:
-        D = Proposal,
-        R = Answer,
-        NodeId = u64,
-        Node = Record,
-        Term = u64,
-        LeaderId = leader_id_std::LeaderId<u64, u64>,
-        Vote = openraft::impls::Vote<Self::LeaderId>,
-        AsyncRuntime = openraft_rt_tokio::TokioRuntime,
-);
+/// How Quorlite runs openraft.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Types;
+
+// Written out, since openraft's macro cannot say who waits for an answer.
+impl openraft::RaftTypeConfig for Types {
+    type D = Proposal;
+    type R = Answer;
+    type NodeId = u64;
+    type Node = Record;
+    type Term = u64;
+    type LeaderId = leader_id_std::LeaderId<u64, u64>;
+    type Vote = openraft::impls::Vote<Self::LeaderId>;
+    type Payload = openraft::EntryPayload<Proposal, u64, Record>;
+    type Entry = openraft::Entry<<Self::LeaderId as openraft::vote::RaftLeaderId>::Committed, Self::Payload>;
+    type AsyncRuntime = openraft_rt_tokio::TokioRuntime;
+    type Responder<T>
+        = Waiter<T>
+    where
+        T: OptionalSend + 'static;
+    type Batch<T>
+        = openraft::impls::InlineBatch<T>
+    where
+        T: OptionalSend + 'static;
+    type ErrorSource = openraft::impls::BoxedErrorSource;
+}
 
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;
 pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;

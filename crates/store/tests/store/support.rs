@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,15 +23,27 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 /// How long a condition may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a condition is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// What is wrong with the way to an address.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// Connecting never ends.
+    Hangs,
+    /// Connections stand, and nothing is ever read or answered: a paused process.
+    Silent,
+    /// Connecting takes this long.
+    Slow(Duration),
+}
 
 /// Reaches nodes by address within this process.
 #[derive(Default)]
 pub struct Switchboard {
     nodes: Mutex<HashMap<String, Node>>,
+    faults: Mutex<HashMap<String, Fault>>,
 }
 
 impl Switchboard {
@@ -45,6 +57,15 @@ impl Switchboard {
     pub fn unplug(&self, address: &str) {
         self.nodes.lock().expect("unpoisoned").remove(address);
     }
+
+    /// From now on connections to `address` are made like this; those that stand are not touched.
+    pub fn fault(&self, address: &str, fault: Option<Fault>) {
+        let mut faults = self.faults.lock().expect("unpoisoned");
+        match fault {
+            Some(fault) => faults.insert(address.to_owned(), fault),
+            None => faults.remove(address),
+        };
+    }
 }
 
 pub struct Wire(pub Arc<Switchboard>);
@@ -52,10 +73,24 @@ pub struct Wire(pub Arc<Switchboard>);
 impl Transport for Wire {
     fn connect(&self, peer: &Peer, channel: Channel) -> BoxFuture<'static, io::Result<Duplex>> {
         let node = self.0.nodes.lock().expect("unpoisoned").get(&peer.address).cloned();
+        let fault = self.0.faults.lock().expect("unpoisoned").get(&peer.address).copied();
         Box::pin(async move {
-            let node = node.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionRefused))?;
             let (to, from_here) = mpsc::channel(FRAMES_MAX);
             let (from_there, back) = mpsc::channel(FRAMES_MAX);
+            match fault {
+                Some(Fault::Hangs) => std::future::pending().await,
+                Some(Fault::Slow(delay)) => tokio::time::sleep(delay).await,
+                Some(Fault::Silent) => {
+                    // Held for as long as the other side holds its ends.
+                    tokio::spawn(async move {
+                        let _unread = from_here;
+                        from_there.closed().await;
+                    });
+                    return Ok(Duplex { tx: to, rx: back });
+                }
+                None => {}
+            }
+            let node = node.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionRefused))?;
             let theirs = Duplex {
                 tx: from_there,
                 rx: from_here,
@@ -91,7 +126,9 @@ pub fn config(dir: &Path, name: &str, voter: bool) -> Config {
 }
 
 pub async fn open(config: Config, board: &Arc<Switchboard>) -> Result<Node, Error> {
-    let seed = u64::from(config.name.as_bytes()[0]) << 32 | u64::from(std::process::id());
+    // No two nodes share one, nor a node and the one that comes after it in its place.
+    static OPENED: AtomicU64 = AtomicU64::new(1);
+    let seed = OPENED.fetch_add(1, Ordering::Relaxed) << 32 | u64::from(std::process::id());
     let environment = Environment {
         transport: Arc::new(Wire(board.clone())),
         disk: Arc::new(log::FsDisk::new(config.dir.join("log")).expect("a log directory")),
@@ -113,11 +150,18 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn form(names: &[&str]) -> Self {
+        Self::form_with(names, |_| {}).await
+    }
+
+    /// The same, with something changed in each configuration.
+    pub async fn form_with(names: &[&str], change: impl Fn(&mut Config)) -> Self {
         let board = Arc::new(Switchboard::default());
         let (mut nodes, mut dirs) = (Vec::new(), Vec::new());
         for name in names {
             let dir = tempfile::tempdir().expect("a temporary directory");
-            nodes.push(open(config(dir.path(), name, true), &board).await.expect("a new node"));
+            let mut config = config(dir.path(), name, true);
+            change(&mut config);
+            nodes.push(open(config, &board).await.expect("a new node"));
             dirs.push(dir);
         }
         let voters = nodes.iter().map(|node| node.peer().clone()).collect();
@@ -197,6 +241,53 @@ pub fn read(level: Level) -> ReadRequest {
         min_index: 0,
         timeout: PATIENCE,
     }
+}
+
+/// Writes one row after another until `stop`; answers which were acknowledged and of which that is unknown.
+pub async fn insert_until(node: Node, first: u64, stop: Arc<AtomicBool>) -> Inserted {
+    let mut inserted = Inserted::default();
+    let mut looks = tokio::time::interval(LOOK_AGAIN);
+    let mut id = first;
+    while !stop.load(Ordering::Relaxed) {
+        match execute(&node, &[&format!("INSERT INTO t(id) VALUES({id})")]).await {
+            Ok(reply) => {
+                assert_eq!(reply.error, None);
+                inserted.acknowledged.push(id);
+                inserted.index = reply.index;
+            }
+            Err(
+                Error::NotLeader { .. } | Error::Transferring | Error::Enqueue | Error::Overloaded(_) | Error::NotReady,
+            ) => {
+                inserted.refused.push(id);
+                looks.tick().await;
+            }
+            Err(Error::LeadershipLost | Error::Unconfirmed | Error::Stopped(_)) => {
+                inserted.unknown.push(id);
+                return inserted;
+            }
+            Err(error) => panic!("insert {id}: {error}"),
+        }
+        id += 1;
+    }
+    inserted
+}
+
+/// What became of the rows of one writer.
+#[derive(Debug, Default)]
+pub struct Inserted {
+    pub acknowledged: Vec<u64>,
+    pub unknown: Vec<u64>,
+    pub refused: Vec<u64>,
+    /// The last acknowledged index.
+    pub index: u64,
+}
+
+/// The ids in table `t` of a node, whatever its state.
+pub async fn ids(node: &Node) -> Vec<u64> {
+    let rows = query(node, "SELECT id FROM t ORDER BY id", Level::None)
+        .await
+        .expect("readable");
+    rows.iter().map(|row| row.parse().expect("a number")).collect()
 }
 
 /// The rows of one query at a level, each as text with `|` between cells.

@@ -15,6 +15,7 @@ use crate::consensus::types::Types;
 use crate::databases::Databases;
 use crate::environment::Runner;
 use crate::executor::Executor;
+use crate::settings::Flags;
 use crate::transport::BoxFuture;
 
 /// The suite purges what it never applied, which the database would rightly refuse.
@@ -42,7 +43,7 @@ impl StoreBuilder<Types, LogStorage, StateMachine, TempDir> for Builder {
         Ok((
             dir,
             LogStorage::new(log, Arc::new(Anything)),
-            StateMachine::new(executor, databases, progress),
+            StateMachine::new(executor, databases, progress, Flags::new(&config)),
         ))
     }
 }

@@ -4,7 +4,7 @@ use openraft::EntryPayload;
 use sqlite::meta::Position;
 
 use crate::consensus::tail::Tail;
-use crate::consensus::types::{Entry, log_id};
+use crate::consensus::types::{Entry, LogId, log_id};
 
 fn entries(range: std::ops::Range<u64>) -> Vec<Entry> {
     range
@@ -13,6 +13,10 @@ fn entries(range: std::ops::Range<u64>) -> Vec<Entry> {
             payload: EntryPayload::Blank,
         })
         .collect()
+}
+
+fn at(term: u64, index: u64) -> LogId {
+    log_id(Position { term, index })
 }
 
 fn indexes(tail: &Tail, start: u64, end: u64) -> Option<Vec<u64>> {
@@ -42,7 +46,7 @@ fn a_gap_truncation_and_purge_leave_it_contiguous() {
     tail.truncate_after(Some(6));
     assert_eq!(indexes(&tail, 6, 10), Some(vec![6]));
     tail.push(entries(7..9));
-    tail.purge(3);
+    tail.purge(&at(1, 3));
     assert_eq!(indexes(&tail, 3, 9), None);
     assert_eq!(indexes(&tail, 4, 9), Some(vec![4, 5, 6, 7, 8]));
     tail.push(entries(20..22));
@@ -65,4 +69,12 @@ fn it_is_bounded() {
     tail.push(entries(1..20_000));
     assert_eq!(indexes(&tail, 1, 2), None);
     assert!(indexes(&tail, 19_000, 19_001).is_some());
+}
+
+#[test]
+fn a_purge_that_contradicts_it_leaves_nothing() {
+    let tail = Tail::default();
+    tail.push(entries(1..10));
+    tail.purge(&at(2, 5));
+    assert_eq!(indexes(&tail, 6, 10), None);
 }

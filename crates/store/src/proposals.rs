@@ -1,0 +1,125 @@
+//! Room for proposals: how much may wait between a client and apply, in bytes (D12).
+//!
+//! ```text
+//!  write ──► room ──► consensus queue ──► log queue ──► peers ──► apply ──► answer
+//!             └──────────────── held until the entry is applied, or will never be ┘
+//! ```
+//!
+//! Room is given back by consensus, not by the one who waits: a client that gave up leaves its proposal behind.
+
+use std::sync::Arc;
+
+use openraft::raft::responder::Responder;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::consensus::types::Types;
+use crate::error::Error;
+
+/// Encoded bytes of proposals that are not applied yet. Beyond it a write is refused at once rather than queued: one
+/// bulk request of the largest size still leaves as much again for others.
+pub(crate) const BYTES_MAX: usize = 2 * COMMAND_BYTES_MAX;
+
+/// The largest encoded command. One entry is read, sent and applied whole.
+pub(crate) const COMMAND_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What a proposal costs beside its bytes: so small ones are bounded by number, at full speed a fifth of a second of
+/// work.
+const OVERHEAD_BYTES: usize = 8 * 1024;
+
+/// The room of one node.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    free: Arc<Semaphore>,
+}
+
+/// A share of the budget; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Room {
+    _held: OwnedSemaphorePermit,
+}
+
+impl Budget {
+    pub(crate) fn new() -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(BYTES_MAX)),
+        }
+    }
+
+    /// Takes room for a proposal of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`]; [`Error::Overloaded`] when what is in progress leaves none.
+    pub(crate) fn take(&self, bytes: usize) -> Result<Room, Error> {
+        if bytes > COMMAND_BYTES_MAX {
+            return Err(Error::TooLarge {
+                bytes,
+                limit: COMMAND_BYTES_MAX,
+            });
+        }
+        let cost = u32::try_from(bytes + OVERHEAD_BYTES).unwrap_or(u32::MAX);
+        let held = self.free.clone().try_acquire_many_owned(cost);
+        held.map(|held| Room { _held: held })
+            .map_err(|_| Error::Overloaded("too many writes in progress; try again later"))
+    }
+}
+
+/// Who waits for a proposal's answer, and the room that it holds. The one who waits may have gone.
+pub(crate) struct Waiter<T> {
+    answer: oneshot::Sender<T>,
+    _room: Option<Room>,
+}
+
+impl<T> Waiter<T> {
+    pub(crate) fn new(room: Room) -> (Self, oneshot::Receiver<T>) {
+        let (answer, receiver) = oneshot::channel();
+        let waiter = Self {
+            answer,
+            _room: Some(room),
+        };
+        (waiter, receiver)
+    }
+}
+
+impl<T: Send + 'static> Responder<Types, T> for Waiter<T> {
+    fn on_complete(self, result: T) {
+        let _ = self.answer.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proposal_that_is_too_large_is_told_from_one_that_comes_too_early() {
+        let budget = Budget::new();
+        assert!(matches!(
+            budget.take(COMMAND_BYTES_MAX + 1),
+            Err(Error::TooLarge { .. })
+        ));
+        let large = budget.take(COMMAND_BYTES_MAX).expect("an idle node takes the largest");
+        assert!(matches!(budget.take(COMMAND_BYTES_MAX), Err(Error::Overloaded(_))));
+        let small = budget.take(100).expect("others still have room");
+        drop(large);
+        let _large = budget.take(COMMAND_BYTES_MAX).expect("room was given back");
+        drop(small);
+    }
+
+    #[test]
+    fn small_proposals_are_bounded_by_number() {
+        let budget = Budget::new();
+        let taken: Vec<Room> = std::iter::from_fn(|| budget.take(1).ok()).collect();
+        assert!((10_000..20_000).contains(&taken.len()), "{}", taken.len());
+    }
+
+    #[test]
+    fn room_is_held_until_consensus_answers_not_until_the_client_goes() {
+        let budget = Budget::new();
+        let (waiter, receiver) = Waiter::<u32>::new(budget.take(COMMAND_BYTES_MAX).expect("room"));
+        drop(receiver);
+        assert!(budget.take(COMMAND_BYTES_MAX).is_err());
+        waiter.on_complete(1);
+        assert!(budget.take(COMMAND_BYTES_MAX).is_ok());
+    }
+}
