@@ -25,7 +25,7 @@ pub const CHUNKS_MAX: usize = 4;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Forwarded {
     /// What to do.
-    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 8")]
     pub operation: Option<Operation>,
     /// Who asks, to be checked again by the leader; `None` is anonymous.
     #[prost(message, optional, tag = "6")]
@@ -53,6 +53,9 @@ pub enum Operation {
     /// `POST /leader`.
     #[prost(message, tag = "5")]
     StepDown(StepDown),
+    /// `/db/backup`.
+    #[prost(message, tag = "8")]
+    Backup(Backup),
 }
 
 /// Name and password, as the client gave them.
@@ -170,6 +173,34 @@ pub struct Output {
     /// See [`Style::raft_index`].
     #[prost(bool, tag = "6")]
     pub raft_index: bool,
+}
+
+/// A copy of the database.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Backup {
+    /// Its form.
+    #[prost(enumeration = "BackupForm", tag = "1")]
+    pub form: i32,
+    /// For text: the tables; none means all.
+    #[prost(string, repeated, tag = "2")]
+    pub tables: Vec<String>,
+    /// Compressed with gzip.
+    #[prost(bool, tag = "3")]
+    pub compress: bool,
+}
+
+/// The forms of a backup, by their numbers on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum BackupForm {
+    /// A SQLite file in WAL mode.
+    Wal = 0,
+    /// A SQLite file with a rollback journal.
+    Rollback = 1,
+    /// The same, without free pages.
+    Compact = 2,
+    /// SQL text.
+    Text = 3,
 }
 
 /// Removes a node.

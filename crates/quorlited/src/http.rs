@@ -37,6 +37,8 @@ pub mod serve;
 pub mod sql;
 pub mod stream;
 pub mod timestamp;
+pub mod transfer;
+pub mod vault;
 
 #[cfg(test)]
 mod tests;

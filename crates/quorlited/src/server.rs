@@ -113,6 +113,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     door.open(Opened {
         ledger: Arc::new(node.clone()),
         peers: Arc::clone(&cluster) as Arc<dyn Peers>,
+        vault: Arc::new(node.clone()),
     });
     let running = Running {
         node,
@@ -264,7 +265,7 @@ fn join(
     let founding = Founding::open(&config.store.dir, node.peer().clone(), expect, client.clone())?;
     let founding = Arc::new(founding);
     let ledger: Arc<dyn cluster::ledger::Ledger> = Arc::new(node.clone());
-    let desk: Arc<dyn Handler> = Arc::new(Desk::new(Arc::new(node.clone())));
+    let desk: Arc<dyn Handler> = Arc::new(Desk::new(Arc::new(node.clone()), Arc::new(node.clone())));
     let identity = Identity {
         api_url: config.api_url(),
         version: VERSION.to_owned(),

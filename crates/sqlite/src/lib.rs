@@ -51,7 +51,7 @@ pub use guard::Refusal;
 pub use home::{Building, Generation, Home};
 pub use meta::{Position, State};
 pub use open::{Limits, Options};
-pub use pages::{Digest, Incoming, Journal, PinnedDatabase, Sent};
+pub use pages::{Digest, Incoming, Journal, PinnedDatabase, Sent, nameless_file};
 pub use pin::PinBounds;
 pub use reader::{QueryOptions, Reader};
 pub use readers::{Lease, Readers, ReadersOptions};

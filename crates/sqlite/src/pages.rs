@@ -449,8 +449,12 @@ pub(crate) fn remove_if_there(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// A file that goes when it is closed, also by a crash of the process.
-fn nameless_file(folder: &Path) -> io::Result<File> {
+/// Makes a file in `folder` that goes when it is closed, also by a crash of the process.
+///
+/// # Errors
+///
+/// The operating system's.
+pub fn nameless_file(folder: &Path) -> io::Result<File> {
     for number in 0_u64.. {
         let path = folder.join(format!("spill-{number}"));
         match File::options().read(true).write(true).create_new(true).open(&path) {

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod apply;
+pub mod backup;
 pub mod config;
 mod consensus;
 mod databases;

@@ -24,6 +24,8 @@ pub struct Counters {
     pub query_req: AtomicU64,
     /// Forwarded `/db/request` requests that came here.
     pub request_req: AtomicU64,
+    /// Forwarded backups that came here.
+    pub backup_req: AtomicU64,
     /// Forwarded removals that came here.
     pub remove_node_req: AtomicU64,
     /// Notifications of the bootstrap loop that came here.
@@ -65,7 +67,7 @@ impl Counters {
             ("num_execute_req", read(&self.execute_req)),
             ("num_query_req", read(&self.query_req)),
             ("num_request_req", read(&self.request_req)),
-            ("num_backup_req", 0),
+            ("num_backup_req", read(&self.backup_req)),
             ("num_load_req", 0),
             ("num_remove_node_req", read(&self.remove_node_req)),
             ("num_notify_req", read(&self.notify_req)),
@@ -94,6 +96,7 @@ impl Counters {
             Operation::Request(_) => &self.request_req,
             Operation::Remove(_) => &self.remove_node_req,
             Operation::StepDown(_) => &self.stepdown_req,
+            Operation::Backup(_) => &self.backup_req,
         }
     }
 
@@ -103,7 +106,7 @@ impl Counters {
             Operation::Execute(_) => Some(&self.client_execute_retries),
             Operation::Query(_) => Some(&self.client_query_retries),
             Operation::Request(_) => Some(&self.client_request_retries),
-            Operation::Remove(_) | Operation::StepDown(_) => None,
+            Operation::Remove(_) | Operation::StepDown(_) | Operation::Backup(_) => None,
         }
     }
 }

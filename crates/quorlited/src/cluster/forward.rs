@@ -202,7 +202,7 @@ fn encode(forwarded: &mut Forwarded) -> Bytes {
 fn repeat(forwarded: &Forwarded) -> Repeat {
     let keyed = |sql: &Sql| sql.key.as_ref().is_some_and(|key| key.origin.is_some());
     match &forwarded.operation {
-        Some(Operation::Query(_) | Operation::Remove(_)) => Repeat::Harmless,
+        Some(Operation::Query(_) | Operation::Remove(_) | Operation::Backup(_)) => Repeat::Harmless,
         Some(Operation::Execute(sql) | Operation::Request(sql)) if keyed(sql) => Repeat::Harmless,
         Some(Operation::Execute(_) | Operation::Request(_) | Operation::StepDown(_)) | None => Repeat::Never,
     }

@@ -7,10 +7,12 @@ use hyper::StatusCode;
 use store::member::Peer;
 use store::transport::BoxFuture;
 
+use super::endpoint::backup;
 use super::errors;
 use super::ledger::Ledger;
 use super::reply::Reply;
 use super::sql::{self, Detour, Job};
+use super::vault::Vault;
 use crate::cluster::Handler;
 use crate::forwarded::{Answer, Forwarded, Head, NotLeader, Operation, Sql, StepDown};
 
@@ -23,20 +25,21 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Where forwarded requests are worked on.
 pub struct Desk {
     ledger: Arc<dyn Ledger>,
+    vault: Arc<dyn Vault>,
 }
 
 impl Desk {
-    /// A desk for `ledger`.
-    pub fn new(ledger: Arc<dyn Ledger>) -> Self {
-        Self { ledger }
+    /// A desk for a node's two sides.
+    pub fn new(ledger: Arc<dyn Ledger>, vault: Arc<dyn Vault>) -> Self {
+        Self { ledger, vault }
     }
 }
 
 impl Handler for Desk {
     fn handle(&self, forwarded: Forwarded) -> BoxFuture<'static, Answer> {
-        let ledger = Arc::clone(&self.ledger);
+        let (ledger, vault) = (Arc::clone(&self.ledger), Arc::clone(&self.vault));
         Box::pin(async move {
-            match run(&ledger, forwarded).await {
+            match run(&ledger, &vault, forwarded).await {
                 Ok(reply) => reply.into_answer(),
                 Err(leader) => not_leader(leader),
             }
@@ -89,7 +92,7 @@ fn refusal(ledger: &dyn Ledger, target: Option<&str>) -> Option<store::Error> {
     }
 }
 
-async fn run(ledger: &Arc<dyn Ledger>, forwarded: Forwarded) -> Result<Reply, Option<Peer>> {
+async fn run(ledger: &Arc<dyn Ledger>, vault: &Arc<dyn Vault>, forwarded: Forwarded) -> Result<Reply, Option<Peer>> {
     let timeout = match forwarded.timeout_ms {
         0 => TIMEOUT,
         ms => Duration::from_millis(ms),
@@ -110,6 +113,10 @@ async fn run(ledger: &Arc<dyn Ledger>, forwarded: Forwarded) -> Result<Reply, Op
                 leader => Err(leader),
             }
         }
+        Some(Operation::Backup(wanted)) => match ledger.leader() {
+            Some(leader) if leader.id == ledger.peer().id => Ok(backup::here(vault, wanted.into()).await),
+            leader => Err(leader),
+        },
         None => Ok(errors::still_to_come("this operation")),
     }
 }

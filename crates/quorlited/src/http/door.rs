@@ -1,6 +1,6 @@
 //! What every endpoint can reach: this node, once it is open, and the others.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use store::member::Peer;
@@ -10,6 +10,7 @@ use super::errors;
 use super::ledger::Ledger;
 use super::peers::Peers;
 use super::reply::Reply;
+use super::vault::Vault;
 use hyper::StatusCode;
 
 /// How long a leader may take to be found after a hand-over began, before a request that met it is answered.
@@ -50,6 +51,7 @@ pub struct Door {
     /// The same on the monotonic clock.
     pub started_at: Instant,
     opened: OnceLock<Opened>,
+    last_backup: Mutex<Option<SystemTime>>,
 }
 
 /// What is there once the store is open.
@@ -59,6 +61,8 @@ pub struct Opened {
     pub ledger: Arc<dyn Ledger>,
     /// The others.
     pub peers: Arc<dyn Peers>,
+    /// This node's database, as a whole.
+    pub vault: Arc<dyn Vault>,
 }
 
 /// Where a request is to run.
@@ -80,6 +84,7 @@ impl Door {
             started: SystemTime::now(),
             started_at: Instant::now(),
             opened: OnceLock::new(),
+            last_backup: Mutex::default(),
         }
     }
 
@@ -87,6 +92,16 @@ impl Door {
     pub fn open(&self, opened: Opened) {
         // A second opening would be a second store in one process; the first one stays.
         self.opened.set(opened).ok();
+    }
+
+    /// A backup was handed out at `time`.
+    pub fn backed_up(&self, time: SystemTime) {
+        *self.last_backup.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
+    }
+
+    /// When a backup was last handed out, if any was.
+    pub fn last_backup(&self) -> Option<SystemTime> {
+        *self.last_backup.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is there, once it is.

@@ -1,5 +1,6 @@
 //! One file for each endpoint: from a checked call to an answer.
 
+pub mod backup;
 pub mod console;
 pub mod data;
 pub mod execute;

@@ -26,10 +26,13 @@ use store::transport::BoxFuture;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+pub mod vault;
+
 use super::door::{Door, Opened, Options};
 use super::ledger::{Ledger, Need};
 use super::peers::Peers;
 use super::serve::{Listener, Stopper, stop};
+use super::vault::Vault;
 use crate::cluster;
 use crate::cluster::forward::Served;
 use crate::cluster::message::Description;
@@ -419,6 +422,7 @@ pub struct Answered {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: String,
+    pub bytes: Bytes,
 }
 
 impl Answered {
@@ -431,6 +435,7 @@ impl Answered {
 pub struct World {
     pub fake: Arc<Fake>,
     pub others: Arc<Others>,
+    pub vault: Arc<vault::Fake>,
     door: Arc<Door>,
     address: std::sync::OnceLock<std::net::SocketAddr>,
     stopper: Mutex<Option<Stopper>>,
@@ -441,7 +446,8 @@ impl World {
     pub fn with(fake: Arc<Fake>, change: impl FnOnce(&mut Options)) -> Self {
         let world = Self::shut(fake, change);
         let (ledger, peers) = (Arc::clone(&world.fake), Arc::clone(&world.others));
-        world.door.open(Opened { ledger, peers });
+        let vault = Arc::clone(&world.vault) as Arc<dyn Vault>;
+        world.door.open(Opened { ledger, peers, vault });
         world
     }
 
@@ -486,6 +492,7 @@ impl World {
         Self {
             fake,
             others: Arc::default(),
+            vault: Arc::default(),
             door: Arc::new(Door::new(options)),
             address: std::sync::OnceLock::new(),
             stopper: Mutex::default(),
@@ -500,7 +507,16 @@ impl World {
         Answered {
             status: head.status.as_u16(),
             headers: head.headers,
-            body: String::from_utf8(bytes.to_vec()).unwrap(),
+            body: String::from_utf8_lossy(&bytes).into_owned(),
+            bytes,
+        }
+    }
+
+    /// The answer breaks off: in its body, or before as much of it as the server holds back was sent.
+    pub async fn breaks_off(&self, target: &str) -> bool {
+        match self.request(Method::GET, target, &[], "").await {
+            Ok(response) => response.into_body().collect().await.is_err(),
+            Err(error) => error.is_incomplete_message(),
         }
     }
 

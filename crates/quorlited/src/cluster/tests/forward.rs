@@ -33,7 +33,7 @@ fn execute() -> Forwarded {
 fn key(forwarded: &Forwarded) -> Option<Key> {
     match forwarded.operation.as_ref().unwrap() {
         Operation::Execute(sql) | Operation::Query(sql) | Operation::Request(sql) => sql.key.clone(),
-        Operation::Remove(_) | Operation::StepDown(_) => None,
+        Operation::Remove(_) | Operation::StepDown(_) | Operation::Backup(_) => None,
     }
 }
 

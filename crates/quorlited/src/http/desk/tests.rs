@@ -8,7 +8,7 @@ use store::Error;
 use super::Desk;
 use crate::cluster::Handler;
 use crate::forwarded::{Answer, Forwarded, Operation, Output, Remove, Sql, StepDown};
-use crate::http::tests::{Fake, peer};
+use crate::http::tests::{Fake, peer, vault};
 
 fn sql(text: &str) -> Sql {
     Sql {
@@ -29,7 +29,9 @@ async fn ask(fake: &Arc<Fake>, operation: Operation) -> Answer {
         credentials: None,
         timeout_ms: 1000,
     };
-    Desk::new(ledger).handle(forwarded).await
+    Desk::new(ledger, Arc::new(vault::Fake::default()))
+        .handle(forwarded)
+        .await
 }
 
 async fn body(mut answer: Answer) -> String {
@@ -120,7 +122,9 @@ async fn an_operation_of_a_newer_release_is_refused() {
         credentials: None,
         timeout_ms: 0,
     };
-    let answer = Desk::new(leading()).handle(forwarded).await;
+    let answer = Desk::new(leading(), Arc::new(vault::Fake::default()))
+        .handle(forwarded)
+        .await;
     assert_eq!(answer.head.status, 501);
     assert_eq!(body(answer).await, "this operation is not implemented yet\n");
 }

@@ -57,6 +57,9 @@ fn gather(door: &Door) -> Value {
     tree.insert("cluster".to_owned(), cluster(door));
     tree.insert("mux".to_owned(), mux(door));
     tree.insert("extensions".to_owned(), json!({"dir": "", "names": []}));
+    if let Some(time) = door.last_backup() {
+        tree.insert("last_backup_time".to_owned(), json!(timestamp::from_time(time)));
+    }
     Value::Object(tree)
 }
 
