@@ -63,7 +63,7 @@ fn refusal(context: &Context, asked: &AuthContext<'_>) -> Result<Authorization, 
             column_name,
         } => read(context, table_name, column_name)?,
         AuthAction::Select => context.found(Facts::MULTIPLIES),
-        AuthAction::Recursive => context.found(Facts::RECURSIVE),
+        AuthAction::Recursive => {}
         AuthAction::Function { function_name } => return Ok(function(context, function_name)),
         AuthAction::Pragma {
             pragma_name,
@@ -122,7 +122,8 @@ fn modify(context: &Context, asked: &AuthContext<'_>, table: &str) -> Result<(),
             Err(OWN_TABLE)
         };
     }
-    if !context.preparing.load(Relaxed) {
+    // A virtual table's own statement, prepared while it is connected, says nothing of the user's.
+    if !context.preparing.load(Relaxed) || context.is_shadow(table) {
         return Ok(());
     }
     if context.is_virtual(table) {

@@ -5,16 +5,14 @@
 //! writer's thread; the atomics are here because SQLite's callbacks must be `Send`.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
+use crate::budget::{Budget, Left};
 use crate::open::Options;
-
-/// Virtual-machine steps between two looks at the budget.
-pub(crate) const STEPS_PER_TICK: i32 = 4096;
 
 /// See the head of this file.
 pub(crate) struct Context {
@@ -28,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) vacuuming: AtomicBool,
     /// A user's statement is being prepared (callbacks may also come while one runs).
     pub(crate) preparing: AtomicBool,
+    /// The running transaction has changed the schema.
+    pub(crate) schema_changed: AtomicBool,
     /// What the statement being prepared does.
     facts: AtomicU32,
     /// Why the authorizer refused; it replaces SQLite's `not authorized`.
@@ -36,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) commits_alone: AtomicBool,
     /// Names of the virtual tables of the schema, lower-cased.
     virtual_tables: Mutex<BTreeSet<String>>,
+    /// Names of the tables in which they keep their data, lower-cased.
+    shadow_tables: Mutex<BTreeSet<String>>,
     /// Frames in the WAL after the last commit.
     pub(crate) wal_frames: AtomicU32,
     /// What the running entry has used up, and may.
@@ -49,32 +51,11 @@ pub(crate) struct Context {
     pub(crate) last_rowid_used: AtomicBool,
 }
 
-/// What the running entry has used up, and may.
-#[derive(Default)]
-pub(crate) struct Budget {
-    /// The steps of the statement that runs are counted.
-    pub(crate) armed: AtomicBool,
-    /// Ticks of [`STEPS_PER_TICK`] that are left.
-    pub(crate) ticks_left: AtomicU64,
-    /// Bytes of row data that may still be stored.
-    pub(crate) bytes_left: AtomicI64,
-    /// Which budget ran out, as an index into [`EXHAUSTED`] plus one.
-    exhausted: AtomicU32,
-}
-
 /// What an entry has used up at some point of its run.
 pub(crate) struct Spent {
     random: ChaCha8Rng,
-    ticks_left: u64,
-    bytes_left: i64,
+    left: Left,
 }
-
-/// What a statement says that used up a budget.
-const EXHAUSTED: [&str; 3] = [
-    "statement stopped: it took more virtual-machine steps than a write may",
-    "statement stopped: it stored more bytes than a write may",
-    "statement stopped: it wrote more bytes to disk than a write may",
-];
 
 /// Facts about a statement, gathered while it is prepared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,7 +70,7 @@ impl Facts {
     pub(crate) const STATISTICS: Self = Self(1 << 2);
     /// It asks `changes()` or `total_changes()`.
     pub(crate) const ASKS_CHANGES: Self = Self(1 << 3);
-    /// It touches a virtual table whose inner statements have counters with a past.
+    /// It touches a virtual table.
     pub(crate) const VIRTUAL: Self = Self(1 << 4);
     /// It sets `defer_foreign_keys`.
     pub(crate) const DEFERS: Self = Self(1 << 5);
@@ -97,14 +78,12 @@ impl Facts {
     pub(crate) const REFERENCES: Self = Self(1 << 6);
     /// It may store more than its parameters hold.
     pub(crate) const MULTIPLIES: Self = Self(1 << 7);
-    /// It has a recursive part.
-    pub(crate) const RECURSIVE: Self = Self(1 << 8);
 
     /// It is a PRAGMA: it may act while it is prepared, and expire itself.
-    pub(crate) const PRAGMA: Self = Self(1 << 9);
+    pub(crate) const PRAGMA: Self = Self(1 << 8);
 
     /// It computes an FTS5 rank.
-    pub(crate) const RANKS: Self = Self(1 << 10);
+    pub(crate) const RANKS: Self = Self(1 << 9);
 
     /// Whether all of `other` holds.
     pub(crate) fn has(self, other: Self) -> bool {
@@ -125,10 +104,12 @@ impl Context {
             ours: AtomicBool::new(false),
             vacuuming: AtomicBool::new(false),
             preparing: AtomicBool::new(false),
+            schema_changed: AtomicBool::new(false),
             facts: AtomicU32::new(0),
             refusal: Mutex::new(None),
             commits_alone: AtomicBool::new(false),
             virtual_tables: Mutex::default(),
+            shadow_tables: Mutex::default(),
             wal_frames: AtomicU32::new(0),
             budget: Budget::default(),
             random: Mutex::new(ChaCha8Rng::seed_from_u64(0)),
@@ -172,9 +153,16 @@ impl Context {
         !names.is_empty() && names.contains(&table.to_ascii_lowercase())
     }
 
-    /// Sets the names of the virtual tables, lower-cased.
-    pub(crate) fn set_virtual(&self, names: BTreeSet<String>) {
-        *lock(&self.virtual_tables) = names;
+    /// Whether a virtual table keeps its data in `table`.
+    pub(crate) fn is_shadow(&self, table: &str) -> bool {
+        let names = lock(&self.shadow_tables);
+        !names.is_empty() && names.contains(&table.to_ascii_lowercase())
+    }
+
+    /// Sets the names of the virtual tables and of their shadow tables, lower-cased.
+    pub(crate) fn set_virtual(&self, tables: BTreeSet<String>, shadows: BTreeSet<String>) {
+        *lock(&self.virtual_tables) = tables;
+        *lock(&self.shadow_tables) = shadows;
     }
 
     /// Starts the entry's random stream.
@@ -194,68 +182,19 @@ impl Context {
     pub(crate) fn spent(&self) -> Spent {
         Spent {
             random: lock(&self.random).clone(),
-            ticks_left: self.budget.ticks_left.load(Relaxed),
-            bytes_left: self.budget.bytes_left.load(Relaxed),
+            left: self.budget.left(),
         }
     }
 
     /// Goes on where an earlier run of the entry was.
     pub(crate) fn take_back(&self, spent: &Spent) {
         *lock(&self.random) = spent.random.clone();
-        self.budget.ticks_left.store(spent.ticks_left, Relaxed);
-        self.budget.bytes_left.store(spent.bytes_left, Relaxed);
+        self.budget.take_back(spent.left);
     }
 
     /// Fills `bytes` from the entry's random stream.
     pub(crate) fn fill_random(&self, bytes: &mut [u8]) {
         lock(&self.random).fill_bytes(bytes);
-    }
-}
-
-impl Budget {
-    /// Gives the entry its budgets.
-    pub(crate) fn grant(&self, steps: u64, bytes: u64) {
-        self.ticks_left.store(steps.div_ceil(STEPS_PER_TICK as u64), Relaxed);
-        self.bytes_left.store(i64::try_from(bytes).unwrap_or(i64::MAX), Relaxed);
-        self.exhausted.store(0, Relaxed);
-    }
-
-    /// A statement begins: what stopped an earlier one is its own.
-    pub(crate) fn forgive(&self) {
-        self.exhausted.store(0, Relaxed);
-    }
-
-    /// A tick has passed; answers whether the statement must stop.
-    pub(crate) fn tick(&self) -> bool {
-        if !self.armed.load(Relaxed) {
-            return false;
-        }
-        let left = self.ticks_left.load(Relaxed);
-        if left == 0 {
-            self.exhausted.store(1, Relaxed);
-        }
-        self.ticks_left.store(left.saturating_sub(1), Relaxed);
-        self.exhausted.load(Relaxed) != 0
-    }
-
-    /// `bytes` were stored; answers whether the statement must stop.
-    pub(crate) fn store(&self, bytes: i64) -> bool {
-        let exhausted = self.bytes_left.fetch_sub(bytes, Relaxed) < bytes;
-        if exhausted {
-            self.exhausted.store(2, Relaxed);
-        }
-        exhausted
-    }
-
-    /// The statement has written too much to its files.
-    pub(crate) fn overflow(&self) {
-        self.exhausted.store(3, Relaxed);
-    }
-
-    /// What the statement says that used up a budget; `None` while none is.
-    pub(crate) fn exhausted(&self) -> Option<&'static str> {
-        let which = self.exhausted.load(Relaxed) as usize;
-        which.checked_sub(1).and_then(|which| EXHAUSTED.get(which).copied())
     }
 }
 

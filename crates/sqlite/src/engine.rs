@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use command::rows::CellRef;
 use rusqlite::{Connection, ffi};
 
+use crate::budget::STEPS_PER_TICK;
 use crate::context::{Context, Facts};
 use crate::error::Error;
 use crate::faults;
@@ -17,10 +18,15 @@ use crate::meta;
 
 const VIRTUAL_TABLES: &str =
     "SELECT lower(name), lower(sql) FROM sqlite_schema WHERE type='table' AND sql LIKE 'create virtual table%'";
+const SHADOW_TABLES: &str = "SELECT lower(name) FROM pragma_table_list WHERE schema='main' AND type='shadow'";
 const OWN_REFERENCES: &str = "SELECT 1 FROM sqlite_schema AS s, pragma_foreign_key_list(s.name) AS f \
                               WHERE s.type='table' AND f.\"table\" LIKE 'sqlite\\_quorlite%' ESCAPE '\\' LIMIT 1";
 /// Changes no row, and so sets the connection's `changes()` to zero.
 const ZERO_CHANGES: &str = "DELETE FROM sqlite_quorlite_windows WHERE incarnation IS NULL";
+
+/// Takes more steps than two looks at the budget are apart.
+const LONG_ENOUGH: &str =
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT 5000) SELECT max(x) FROM c";
 
 /// See the head of this file.
 #[derive(Clone, Copy)]
@@ -53,11 +59,6 @@ impl<'a> Engine<'a> {
             }
             Some(facts) => Facts(facts),
             None => {
-                let facts = if facts.has(Facts::VIRTUAL) {
-                    self.facts_alone(sql)?
-                } else {
-                    facts
-                };
                 statement.set_note(facts.0);
                 if facts.has(Facts::PRAGMA) {
                     statement.release();
@@ -66,20 +67,6 @@ impl<'a> Engine<'a> {
             }
         };
         Ok((Some(statement), facts, tail))
-    }
-
-    /// What a statement does whose virtual tables are connected by now.
-    ///
-    /// To connect one, its module prepares statements of its own: they are among the facts of the first statement that
-    /// meets the table on this connection, and of no other.
-    fn facts_alone(&self, sql: &str) -> Result<Facts, StatementError> {
-        self.context.begin_prepare();
-        let again = self.session.prepare(sql);
-        let facts = self.context.end_prepare();
-        if let (Some(mut statement), _) = again? {
-            statement.release();
-        }
-        Ok(facts)
     }
 
     /// Runs a statement of our own that must not fail.
@@ -122,10 +109,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Does something of our own, past the authorizer, that may fail.
-    pub(crate) fn unwatched<T>(
-        &self,
-        act: impl FnOnce(&Session) -> Result<T, StatementError>,
-    ) -> Result<T, StatementError> {
+    pub(crate) fn unwatched<T>(&self, act: impl FnOnce(&Session) -> T) -> T {
         self.context.ours.store(true, Relaxed);
         let result = act(self.session);
         self.context.ours.store(false, Relaxed);
@@ -135,6 +119,9 @@ impl<'a> Engine<'a> {
     /// After a statement that changed the schema or the statistics: what was known of them is forgotten, so that this
     /// connection knows what a fresh one would.
     pub(crate) fn settle(&self, facts: Facts) -> Result<(), Error> {
+        if facts.has(Facts::SCHEMA) {
+            self.context.schema_changed.store(true, Relaxed);
+        }
         if facts.has(Facts::STATISTICS) {
             self.session.forget();
             self.own("PRAGMA writable_schema=RESET")?;
@@ -146,7 +133,37 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// Reads which tables of the schema are virtual.
+    /// After a savepoint was undone. SQLite then forgets the schema if the transaction has changed it before, in whatever
+    /// entry of the batch: so it is read again.
+    pub(crate) fn settle_undone(&self, facts: Facts) -> Result<(), Error> {
+        if self.context.schema_changed.load(Relaxed) {
+            self.settle(facts.and(Facts::SCHEMA))
+        } else {
+            self.settle(facts)
+        }
+    }
+
+    /// Measures how deep the stack is when a tick of a user's statement comes.
+    pub(crate) fn measure_ticks(&self) -> Result<(), Error> {
+        let measured = self.ours("measure the progress handler", |session| {
+            let (statement, _) = session.prepare(LONG_ENOUGH)?;
+            let Some(mut statement) = statement else {
+                return Ok(false);
+            };
+            statement.release();
+            self.context.budget.measure(&mut statement.begin())
+        })?;
+        assert!(
+            measured,
+            "SQLite calls the progress handler at every {STEPS_PER_TICK} steps"
+        );
+        Ok(())
+    }
+
+    /// Reads which tables of the schema are virtual, and connects them.
+    ///
+    /// A module prepares statements of its own when its table is connected, which is when a statement first names it:
+    /// the authorizer would take them for the user's.
     pub(crate) fn survey(&self) -> Result<(), Error> {
         let mut names = BTreeSet::new();
         let mut alone = false;
@@ -160,7 +177,26 @@ impl<'a> Engine<'a> {
                 alone |= sql.contains("fts3") || sql.contains("fts4");
             })
         })?;
-        self.context.set_virtual(names);
+        self.unwatched(|session| {
+            for name in &names {
+                // One whose module is missing fails here, and for its users as well.
+                let sql = format!("SELECT 1 FROM \"{}\"", name.replace('"', "\"\""));
+                if let Ok((Some(mut statement), _)) = session.prepare(&sql) {
+                    statement.release();
+                }
+            }
+        });
+        let mut shadows = BTreeSet::new();
+        if !names.is_empty() {
+            self.ours("read the shadow tables", |session| {
+                meta::visit(session, SHADOW_TABLES, &[], |row| {
+                    if let [CellRef::Text(name)] = row {
+                        shadows.insert(String::from_utf8_lossy(name).into_owned());
+                    }
+                })
+            })?;
+        }
+        self.context.set_virtual(names, shadows);
         self.context.commits_alone.store(alone, Relaxed);
         Ok(())
     }
@@ -179,10 +215,9 @@ impl<'a> Engine<'a> {
         self.unwatched(|session| meta::run(session, ZERO_CHANGES, &[]))
     }
 
-    /// Budgets count from here: the steps of statements whose count is exact, and the bytes stored if `metered`.
-    pub(crate) fn arm(&self, exact: bool, metered: bool) {
-        self.context.budget.forgive();
-        self.context.budget.armed.store(exact, Relaxed);
+    /// Budgets count from here: steps and bytes written, and the bytes stored if `metered`.
+    pub(crate) fn arm(&self, metered: bool) {
+        self.context.budget.arm();
         meter::start(self.connection(), self.context.written_bytes_max);
         if metered {
             self.hooks.count_bytes(self.connection(), true);
@@ -191,7 +226,7 @@ impl<'a> Engine<'a> {
 
     /// Ends what [`Self::arm`] began.
     pub(crate) fn disarm(&self, metered: bool) {
-        self.context.budget.armed.store(false, Relaxed);
+        self.context.budget.disarm();
         if meter::stop() {
             self.context.budget.overflow();
         }

@@ -9,6 +9,7 @@
 
 mod authorizer;
 pub mod bind;
+mod budget;
 pub mod checkpoint;
 mod classify;
 mod content;

@@ -22,8 +22,9 @@ use command::rows::CellRef;
 use rusqlite::Connection;
 
 use crate::authorizer;
+use crate::budget::STEPS_PER_TICK;
 use crate::checkpoint;
-use crate::context::{Context, Facts, STEPS_PER_TICK};
+use crate::context::{Context, Facts};
 use crate::effect::Fold;
 use crate::engine::Engine;
 use crate::entry::script::{Running, ScriptEnd};
@@ -91,6 +92,7 @@ impl Writer {
             durable: None,
         };
         writer.engine().survey()?;
+        writer.engine().measure_ticks()?;
         Ok(writer)
     }
 
@@ -121,6 +123,7 @@ impl Writer {
     /// [`Error::Node`].
     pub fn begin(&mut self) -> Result<(), Error> {
         faults::forget();
+        self.context.schema_changed.store(false, Relaxed);
         self.engine().own("BEGIN IMMEDIATE")
     }
 

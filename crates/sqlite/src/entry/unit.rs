@@ -20,7 +20,6 @@ use crate::gather::Gathered;
 const FOREIGN_KEY: &str = "FOREIGN KEY constraint failed";
 pub(super) const OWN_REFERENCE: &str = "foreign key refers to sqlite_quorlite, which is Quorlite's own table";
 const LAST_ROWID: &str = "rowid 9223372036854775807 is refused: after it SQLite picks rowids at random";
-const RECURSIVE_VIRTUAL: &str = "a recursive query together with an FTS, R-Tree or other virtual table is refused in a write: its work is unbounded";
 const RANKS: &str =
     "a write cannot use FTS5 ranks: the C library computes them, and its last digit differs between CPUs";
 const EXECUTE_TIMEOUT: &str = "execute timeout";
@@ -176,9 +175,6 @@ impl<'a> Entry<'a> {
         facts: Facts,
         bindings: &mut Bindings<'a>,
     ) -> Result<Answer, Failed> {
-        if facts.has(Facts::VIRTUAL.and(Facts::RECURSIVE)) {
-            return Err(StatementError::new(RECURSIVE_VIRTUAL).into());
-        }
         if facts.has(Facts::RANKS.and(Facts::COUNTS)) || facts.has(Facts::RANKS.and(Facts::SCHEMA)) {
             return Err(StatementError::new(RANKS).into());
         }
@@ -198,11 +194,11 @@ impl<'a> Entry<'a> {
         let mut execution = statement.begin();
         bindings.bind(&mut execution)?;
         execution.forget_steps();
-        let metered = facts.has(Facts::MULTIPLIES) && !readonly;
-        self.engine.arm(!facts.has(Facts::VIRTUAL), metered);
+        let metered = (facts.has(Facts::MULTIPLIES) || facts.has(Facts::VIRTUAL)) && !readonly;
+        self.engine.arm(metered);
         let mut rows = wanted.then(Gathered::default);
         let ended = loop {
-            match execution.step() {
+            match context.budget.step(&mut execution) {
                 Ok(Step::Done) => break Ok(()),
                 Ok(Step::Row) => {
                     if let Some(rows) = &mut rows
@@ -298,7 +294,8 @@ impl<'a> Entry<'a> {
     }
 
     fn deferred_violation(&self) -> Option<StatementError> {
-        hooks::has_deferred_violations(self.engine.connection()).then(|| StatementError {
+        let enforced = self.engine.context.foreign_keys;
+        (enforced && hooks::has_deferred_violations(self.engine.connection())).then(|| StatementError {
             code: SQLITE_CONSTRAINT_FOREIGNKEY,
             message: FOREIGN_KEY.to_owned(),
         })
@@ -324,7 +321,7 @@ impl<'a> Entry<'a> {
         self.engine.own(savepoint.back)?;
         self.engine.own(savepoint.release)?;
         self.engine.context.last_rowid_used.store(false, Relaxed);
-        self.engine.settle(facts)
+        self.engine.settle_undone(facts)
     }
 }
 

@@ -257,21 +257,30 @@ fn a_reply_that_grows_too_large_fails_and_undoes() {
 }
 
 #[test]
-fn recursion_and_virtual_tables_do_not_go_together() {
-    let mut it = Fixture::new();
+fn a_statement_without_end_is_stopped_on_virtual_tables_too() {
+    let mut it = Fixture::limited(Limits {
+        steps_max: 100_000,
+        ..Limits::default()
+    });
     it.execute("CREATE VIRTUAL TABLE f USING fts5(a)");
+    assert_eq!(it.execute("CREATE VIRTUAL TABLE r USING rtree(id, x0, x1)"), "1/0");
     it.execute("CREATE TABLE t(a)");
     it.execute("CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO f VALUES(new.a); END");
-    let endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT x FROM c";
-    assert!(
-        it.execute(&format!("INSERT INTO f {endless}"))
-            .starts_with("!a recursive query")
-    );
-    assert!(
-        it.execute(&format!("INSERT INTO t {endless}"))
-            .starts_with("!a recursive query")
-    );
-    assert_eq!(it.execute("INSERT INTO t VALUES('x')"), "1/1");
+    let some = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT 200) SELECT x FROM c";
+    assert_eq!(it.execute(&format!("INSERT INTO f {some}")), "200/200");
+    let endless = some.replace(" LIMIT 200", "");
+    let stopped = "!statement stopped: it took more virtual-machine steps than a write may";
+    for sql in [
+        format!("INSERT INTO f {endless}"),
+        format!("INSERT INTO t {endless}"),
+        format!("INSERT INTO r SELECT x, 1, 2 FROM ({endless})"),
+        "INSERT INTO t SELECT 1 FROM f a, f b, f c, f d".to_owned(),
+        "DELETE FROM t WHERE 4 = (SELECT count(*) FROM json_each('[1,2]'), f a, f b, f c)".to_owned(),
+    ] {
+        it.execute("INSERT INTO t VALUES('x')");
+        assert_eq!(it.execute(&sql), stopped, "{sql}");
+    }
+    assert_eq!(it.execute("INSERT INTO f VALUES('x')"), "206/1");
 }
 
 #[test]

@@ -87,7 +87,11 @@ impl FileFaults for Disk {
     }
 
     fn on_sync(&self, path: &Path) -> Action {
-        self.ask("sync", path)
+        match self.ask("sync", path) {
+            // What counts as flushed is remembered here: the real disk need not be waited for.
+            Action::Proceed => Action::Pretend,
+            action => action,
+        }
     }
 
     fn on_delete(&self, path: &Path) -> Action {
@@ -266,7 +270,7 @@ fn the_wal_stays_small_under_steady_writes() {
         }
         faulty.apply(&[table()]).unwrap();
         let mut largest = 0;
-        for index in 2..3000 {
+        for index in 2..2000 {
             faulty.apply(&[insert(index, 10_000)]).unwrap();
             largest = largest.max(faulty.fixture().applier().wal_bytes());
         }

@@ -104,7 +104,8 @@ impl Fixture {
 #[derive(Debug, PartialEq)]
 struct Agreed {
     content: u64,
-    effect: u64,
+    /// After each batch, by the index of its last entry.
+    effects: BTreeMap<u64, u64>,
     replies: BTreeMap<u64, Reply>,
 }
 
