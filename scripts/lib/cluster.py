@@ -201,7 +201,7 @@ class Node:
             return self.is_ready()
         wait_for(ready_or_gone, f"/readyz of {self.name}", timeout_s)
 
-    def log_tail(self, lines=5):
+    def log_tail(self, lines=2):
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return " | ".join(text.splitlines()[-lines:])
 
