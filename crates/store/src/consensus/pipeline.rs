@@ -61,10 +61,11 @@ impl Window {
         }
     }
 
-    /// The oldest request was answered.
-    fn leave(&self) {
-        let share = self.held().pop_front().unwrap_or(0);
-        self.free.add_permits(share);
+    /// The oldest request was answered; false if there was none.
+    fn leave(&self) -> bool {
+        let share = self.held().pop_front();
+        self.free.add_permits(share.unwrap_or(0));
+        share.is_some()
     }
 
     fn is_empty(&self) -> bool {
@@ -126,7 +127,9 @@ impl Pipeline {
                 biased;
                 frame = self.rx.recv() => {
                     let answer = wire::read(frame.ok_or_else(broken)?)?;
-                    self.window.leave();
+                    if !self.window.leave() {
+                        return Err(wire::invalid("an answer to no request"));
+                    }
                     return Ok(Some(answer));
                 }
                 _ = &mut self.pump.0, if !self.pumped => self.pumped = true,

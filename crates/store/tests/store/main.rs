@@ -1,6 +1,7 @@
 //! The Ledger at its door: nodes over an in-process transport, on real files.
 
 mod cluster;
+mod crashes;
 mod flags;
 mod lone;
 mod membership;

@@ -1,6 +1,8 @@
 //! The consensus room from inside: its bytes, its tail, its settings, and openraft's own storage suite.
 
 mod bytes;
+mod members;
+mod pipeline;
 mod settings;
 mod suite;
 mod tail;

@@ -1,0 +1,151 @@
+//! What a crash leaves: a log and a database of different moments.
+#![expect(clippy::expect_used, reason = "a test's own scaffolding may fail the test")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use store::member::NodeId;
+use store::{Error, Node};
+
+use crate::support::{PATIENCE, Switchboard, config, ids, open, succeed, until};
+
+struct Lone {
+    dir: tempfile::TempDir,
+    board: Arc<Switchboard>,
+    id: NodeId,
+}
+
+impl Lone {
+    /// A node with rows 1 to 20, shut down; its log copied aside after 10, its database after none.
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let board = Arc::default();
+        let node = open(config(dir.path(), "a", true), &board).await.expect("a new node");
+        node.initialize(vec![node.peer().clone()]).await.expect("a new cluster");
+        node.ready(PATIENCE).await.expect("ready");
+        let id = node.peer().id;
+        let it = Self { dir, board, id };
+        succeed(&node, &["CREATE TABLE t(id INTEGER PRIMARY KEY)"]).await;
+        node.shutdown().await;
+        copy(&it.path("db"), &it.path("old-db"));
+        let node = it.start().await.expect("as it was");
+        insert(&node, 1..=10).await;
+        node.shutdown().await;
+        copy(&it.path("log"), &it.path("old-log"));
+        let node = it.start().await.expect("as it was");
+        insert(&node, 11..=20).await;
+        node.shutdown().await;
+        it
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn put_back(&self, name: &str) {
+        fs::remove_dir_all(self.path(name)).expect("removable");
+        copy(&self.path(&format!("old-{name}")), &self.path(name));
+    }
+
+    async fn start(&self) -> Result<Node, Error> {
+        let node = open(config(self.dir.path(), "a", true), &self.board).await?;
+        node.ready(PATIENCE).await.expect("ready");
+        Ok(node)
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("writable");
+    for entry in fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("copyable");
+        }
+    }
+}
+
+async fn insert(node: &Node, rows: std::ops::RangeInclusive<u64>) {
+    for id in rows {
+        succeed(node, &[&format!("INSERT INTO t VALUES({id})")]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_ends_before_the_database_goes_on_after_it() {
+    let it = Lone::new().await;
+    // As after a loss of power: SQLite's pages were written, the log's were not flushed.
+    it.put_back("log");
+    let node = it.start().await.expect("it opens");
+    assert_eq!(ids(&node).await, (1..=20).collect::<Vec<_>>());
+    insert(&node, 21..=22).await;
+    node.shutdown().await;
+    let node = it.start().await.expect("and again");
+    assert_eq!(ids(&node).await.len(), 22);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_ends_before_the_database_in_a_later_term_goes_on_after_it_too() {
+    let it = Lone::new().await;
+    it.put_back("log");
+    // Entries that a leader wrote here who never got a majority for them, before the database came from another.
+    append_uncommitted(&it, 1_000).await;
+    let node = it.start().await.expect("it opens");
+    assert_eq!(ids(&node).await, (1..=20).collect::<Vec<_>>());
+    insert(&node, 21..=22).await;
+    node.shutdown().await;
+    let node = it.start().await.expect("and again");
+    assert_eq!(ids(&node).await.len(), 22);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_ends_before_the_log_starts_is_refused() {
+    let it = Lone::new().await;
+    let node = it.start().await.expect("as it was");
+    assert!(node.snapshot(Some(0)).await.expect("a snapshot"));
+    until("a purged log", || (node.status().purged > 20).then_some(())).await;
+    node.shutdown().await;
+    it.put_back("db");
+    let error = it.start().await.err().expect("refused");
+    assert!(error.to_string().contains("restore both from one moment"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_consensus_panics_stops() {
+    let it = Lone::new().await;
+    // A log whose last term is beyond the vote: openraft asserts that there is none such.
+    append_uncommitted(&it, 1_000).await;
+    let node = open(config(it.dir.path(), "a", true), &it.board)
+        .await
+        .expect("it opens");
+    let reason = tokio::time::timeout(PATIENCE, node.stopped())
+        .await
+        .expect("it says that it stopped");
+    assert!(reason.contains("consensus"), "{reason}");
+}
+
+/// Appends one entry of `term` to the log of a node that is down.
+async fn append_uncommitted(it: &Lone, term: u64) {
+    let disk = log::FsDisk::new(it.path("log")).expect("a log directory");
+    let options = log::Options {
+        salt: it.id.0,
+        ..log::Options::default()
+    };
+    let (log, flusher) = log::open(Arc::new(disk), options).expect("sound");
+    let flushing = flusher.spawn();
+    let index = log.state().last.expect("not empty").index + 1;
+    let (tx, rx) = tokio::sync::oneshot::channel();
+    let record = log::Record {
+        position: log::Position { term, index },
+        // A blank entry.
+        bytes: vec![0].into(),
+    };
+    log.append(vec![record], Box::new(|done| tx.send(done).expect("awaited")))
+        .expect("contiguous");
+    rx.await.expect("answered").expect("flushed");
+    log.close();
+    flushing.join().expect("no panic").expect("closed cleanly");
+}
