@@ -7,6 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 use std::path::Path;
 use std::process::Command;
 
+/// Other people's code, kept as they wrote it but for what its README says.
+const THIRD_PARTY: &str = "third_party/";
+
 /// A text file and its path from the root.
 pub struct File {
     pub path: String,
@@ -57,7 +60,8 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// When git cannot list the files or one of them cannot be read. Files that are not UTF-8 are left out.
+    /// When git cannot list the files or one of them cannot be read. Files that are not UTF-8, and other
+    /// people's, are left out.
     pub fn of_checkout(root: &Path) -> Result<Tree> {
         let listed = Command::new("git")
             .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -71,7 +75,8 @@ impl Tree {
         );
         let names = String::from_utf8(listed.stdout).context("decode the names that git lists")?;
         let mut files = Vec::new();
-        for name in names.split('\0').filter(|name| !name.is_empty()) {
+        let ours = |name: &&str| !name.is_empty() && !name.starts_with(THIRD_PARTY);
+        for name in names.split('\0').filter(ours) {
             let path = root.join(name);
             // Removed in the working tree but not yet in the index, or a link to a folder.
             if !path.is_file() {
