@@ -27,9 +27,6 @@ const TICK: Duration = Duration::from_millis(100);
 /// of everything that SQLite has written.
 const SNAPSHOT_TICKS: u64 = 10;
 
-/// Ticks between looks at the disk.
-const DISK_TICKS: u64 = 10;
-
 /// How many times the usual number of entries the log may hold while a follower is sent the database.
 const STREAM_PATIENCE: u64 = 32;
 
@@ -103,9 +100,8 @@ pub(crate) async fn run(inner: Weak<Inner>) {
         }
         tick += 1;
         look_around(&inner, &mut known);
-        if tick.is_multiple_of(DISK_TICKS) {
-            inner.disk.look();
-        }
+        // Every tick: at 100 MB/s the watermark is more than half a second away, a second would be too late.
+        inner.disk.look();
         tending.run(|| tend(inner.clone(), tick.is_multiple_of(SNAPSHOT_TICKS)));
         if inner.core.has_unfinished() {
             finishing.run(|| finish(inner.clone()));
