@@ -270,3 +270,6 @@ fn row(state: &State) -> [rusqlite::types::Value; 13] {
         Value::Blob(skip_bytes(state)),
     ]
 }
+
+#[cfg(test)]
+mod tests;
