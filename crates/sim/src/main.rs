@@ -1,3 +1,64 @@
-//! Placeholder.
+//! The seeded simulator: whole clusters of production code in one thread, under one seed, in virtual time.
+//!
+//! ```text
+//!  seed ─► plan ─► world ─┬─ machines: node + disk + files + clock, killed and started again
+//!                         ├─ network: streams that are slow, stall and break
+//!                         ├─ nemesis: what goes wrong, and when
+//!                         └─ clients ─► history ─► checker ─► verdict
+//! ```
+//!
+//! Faults enter where the store takes the world as an argument (`store::environment`) and at SQLite's VFS
+//! (`sqlite::faults`); nothing of the production code knows that it is simulated.
 
-fn main() {}
+mod arguments;
+mod chance;
+mod checker;
+mod client;
+mod clock;
+mod counts;
+mod disk;
+mod entropy;
+mod explore;
+mod files;
+mod history;
+mod life;
+mod machine;
+mod mutation;
+mod nemesis;
+mod network;
+mod plan;
+mod run;
+mod sql;
+mod trace;
+mod world;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use arguments::{Arguments, USAGE};
+use plan::Plan;
+use run::Show;
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(code) => code,
+        Err(error) => complain(&error),
+    }
+}
+
+fn start() -> Result<ExitCode> {
+    let arguments = Arguments::parse(std::env::args().skip(1))?;
+    let Arguments { seed, seeds, jobs, is_loud, log, mutation } = arguments;
+    match (seed, seeds) {
+        (Some(seed), None) => run::run(Plan::new(seed, mutation), Show { is_loud, log }),
+        (None, Some(seeds)) => explore::explore(seeds, jobs.unwrap_or(1), mutation),
+        (Some(_), Some(_)) | (None, None) => anyhow::bail!("give --seed or --seeds\n{USAGE}"),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where a failed command says why")]
+fn complain(error: &anyhow::Error) -> ExitCode {
+    eprintln!("quorlite-sim: {error:#}");
+    ExitCode::from(2)
+}

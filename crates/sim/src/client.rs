@@ -1,0 +1,258 @@
+//! Clients: each does one thing after the other, on whatever node it likes, and believes what it is told.
+//!
+//! A client never hears a dead process: what was in flight when its node died has an unknown outcome. A write that was
+//! refused for certain is sent again, so that a refusal that lied shows as a row that is there twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use command::reply::{OutcomeKind, Reply};
+use command::request::{ClientKey, Key, KeyOrigin, Kind};
+use command::statement::{Statement, Value};
+use store::Error;
+use store::read::{Level, ReadRequest};
+
+use crate::chance::Chance;
+use crate::history::{Effect, Moment, Outcome, Read, Write, WriteId};
+use crate::machine::Running;
+use crate::network::MachineId;
+use crate::sql;
+use crate::world::World;
+
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Attempts of one write before its client gives up.
+const ATTEMPTS_MAX: u64 = 12;
+
+/// A client.
+pub struct Client {
+    world: Arc<World>,
+    chance: Chance,
+    id: u64,
+    sequence: u64,
+    /// Where it last found the leader.
+    favourite: MachineId,
+    /// The highest index that it was told.
+    seen: u64,
+}
+
+/// What one attempt came to.
+enum Attempt {
+    Done(Reply),
+    Refused,
+    Unknown,
+}
+
+impl Client {
+    /// The client numbered `id`.
+    pub fn new(world: Arc<World>, id: u64) -> Client {
+        let chance = Chance::new(world.plan.seed, &format!("client {id}"));
+        Client { world, chance, id, sequence: 0, favourite: 0, seen: 0 }
+    }
+
+    /// Works until the world is no longer chaotic.
+    pub async fn run(mut self) {
+        while self.world.is_chaotic() {
+            match self.chance.weighted(&[(55, 0), (25, 1), (12, 2), (5, 3), (1, 4)]) {
+                0 => self.write().await,
+                1 => self.read(true).await,
+                2 => self.read(false).await,
+                3 => self.bulk().await,
+                _ => self.vacuum().await,
+            }
+            let pause = self.chance.millis(1, self.world.plan.think_ms);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn write(&mut self) {
+        self.sequence += 1;
+        let id = WriteId { client: self.id, sequence: self.sequence };
+        let effect = self.effect();
+        let key = self.chance.one_in(3).then(|| key(id));
+        let begin = self.world.trace.tick();
+        let outcome = self.attempts(sql::statements(id, effect), key, effect).await;
+        let end = self.world.trace.tick();
+        if let Outcome::Acknowledged { index, .. } = outcome {
+            self.seen = self.seen.max(index);
+            self.world.counts.add("acknowledged");
+        }
+        let told = match outcome {
+            Outcome::Acknowledged { index, value: Some(value) } => format!("acknowledged at {index}, value {value}"),
+            Outcome::Acknowledged { index, value: None } => format!("acknowledged at {index}"),
+            Outcome::Refused => "refused".to_owned(),
+            Outcome::Unknown => "unknown".to_owned(),
+        };
+        let name = format!("c{}", self.id);
+        self.world.trace.line(&name, format_args!("write {}-{} {effect:?}: {told}", id.client, id.sequence));
+        self.world.history.write(Write { id, effect, begin, end, outcome });
+    }
+
+    fn effect(&mut self) -> Effect {
+        let draw = self.chance.weighted(&[(4, 0), (4, 1), (3, 2), (1, 3)]);
+        match draw {
+            0 => Effect::Row,
+            1 => Effect::Increment { counter: self.chance.between(1, sql::COUNTERS + 1) },
+            2 => {
+                let from = self.chance.between(1, sql::ACCOUNTS + 1);
+                Effect::Move { from, to: from % sql::ACCOUNTS + 1 }
+            }
+            _ => Effect::Failing,
+        }
+    }
+
+    /// Sends a write until its outcome is certain, or nobody can know it.
+    async fn attempts(&mut self, statements: Vec<Statement>, key: Option<Key>, effect: Effect) -> Outcome {
+        let mut is_certain = true;
+        for attempt in 0..ATTEMPTS_MAX {
+            let machine = if attempt == 0 && !self.chance.one_in(10) { self.favourite } else { self.anywhere() };
+            match self.attempt(machine, statements.clone(), key.clone()).await {
+                Attempt::Done(reply) => return outcome(&reply, effect, is_certain),
+                Attempt::Refused => {
+                    let pause = self.chance.millis(5, 150);
+                    tokio::time::sleep(pause).await;
+                }
+                Attempt::Unknown if key.is_none() => return Outcome::Unknown,
+                // The key makes another attempt harmless, whatever became of this one.
+                Attempt::Unknown => is_certain = false,
+            }
+        }
+        if is_certain { Outcome::Refused } else { Outcome::Unknown }
+    }
+
+    async fn attempt(&mut self, machine: MachineId, statements: Vec<Statement>, key: Option<Key>) -> Attempt {
+        let Some(running) = self.world.machines[machine].running() else { return Attempt::Refused };
+        let Running { life, node, .. } = running;
+        let mut write = node.stamp(statements, Kind::Execute, true);
+        write.key = key;
+        let result = tokio::select! {
+            biased;
+            _ = life.died() => return Attempt::Unknown,
+            result = node.write(write, PATIENCE) => result,
+        };
+        if !life.is_alive() {
+            return Attempt::Unknown;
+        }
+        match result {
+            Ok(reply) => {
+                self.favourite = machine;
+                Attempt::Done(reply)
+            }
+            Err(Error::NotLeader { leader }) => {
+                if let Some(leader) = leader {
+                    self.favourite = self.world.machine_at(&leader.address).unwrap_or(self.favourite);
+                }
+                Attempt::Refused
+            }
+            Err(error) if is_refusal(&error) => Attempt::Refused,
+            Err(_) => Attempt::Unknown,
+        }
+    }
+
+    fn anywhere(&mut self) -> MachineId {
+        if self.chance.one_in(2) { self.favourite } else { self.chance.index(self.world.machines.len()) }
+    }
+
+    /// Reads some client's rows; a session read is of its own rows, at any node.
+    async fn read(&mut self, is_linearizable: bool) {
+        let machine = self.chance.index(self.world.machines.len());
+        let client = if is_linearizable { self.chance.between(1, self.world.plan.clients + 1) } else { self.id };
+        let Some(running) = self.world.machines[machine].running() else { return };
+        let level = match (is_linearizable, self.chance.one_in(5)) {
+            (true, true) => Level::Strong,
+            (true, false) => Level::Linearizable,
+            (false, _) => Level::None,
+        };
+        let min_index = if is_linearizable { 0 } else { self.seen };
+        let request = ReadRequest { level, freshness: None, freshness_strict: false, min_index, timeout: PATIENCE };
+        let begin: Moment = self.world.trace.tick();
+        let confirmed = tokio::select! {
+            biased;
+            _ = running.life.died() => return,
+            confirmed = running.node.confirm(request) => confirmed,
+        };
+        if confirmed.is_err() || !running.life.is_alive() {
+            return;
+        }
+        match sql::view(&running.node, client) {
+            Ok((rows, counters, sum)) => {
+                let end = self.world.trace.tick();
+                self.world.counts.add(if is_linearizable { "linearizable reads" } else { "session reads" });
+                let node = running.life.name.clone();
+                self.world.history.read(Read { node, is_linearizable, client, begin, end, rows, counters, sum });
+            }
+            Err(_) if !running.life.is_alive() => {}
+            Err(error) if running.life.may_stop() => self.world.trace.line("read", error),
+            Err(error) => self.world.fail(format!("a read on {} failed: {error}", running.life.name)),
+        }
+    }
+
+    /// Makes the database larger, so that a stream of all of it takes a while.
+    async fn bulk(&mut self) {
+        let statements = sql::bulk(self.chance.between(1_000, 60_000), self.chance.one_in(2));
+        self.uncounted(statements).await;
+    }
+
+    async fn vacuum(&mut self) {
+        self.uncounted(vec![Statement::new("VACUUM")]).await;
+    }
+
+    async fn uncounted(&mut self, statements: Vec<Statement>) {
+        let machine = self.favourite;
+        if let Attempt::Done(reply) = self.attempt(machine, statements.clone(), None).await
+            && let Some(problem) = problem(&reply)
+        {
+            self.world.fail(format!("{:?} failed: {problem}", statements[0].sql));
+        }
+    }
+}
+
+/// Nothing was appended, says this error.
+fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NotLeader { .. }
+            | Error::Enqueue
+            | Error::Transferring
+            | Error::Overloaded(_)
+            | Error::DiskFull { .. }
+            | Error::NotOpen
+            | Error::NotReady
+            | Error::TooLarge { .. }
+    )
+}
+
+fn key(id: WriteId) -> Key {
+    let key = ClientKey { key: format!("{}-{}", id.client, id.sequence), body_hash: id.sequence };
+    Key { origin: Some(KeyOrigin::Client(key)) }
+}
+
+/// What a reply says of the write.
+fn outcome(reply: &Reply, effect: Effect, is_certain: bool) -> Outcome {
+    if problem(reply).is_some() {
+        // A failure is an answer about this attempt and, by its key, about those before it.
+        return if is_certain || effect == Effect::Failing { Outcome::Refused } else { Outcome::Unknown };
+    }
+    let returned = reply.outcomes.iter().find_map(|outcome| match &outcome.kind {
+        Some(OutcomeKind::Rows(rows)) => rows.rows.first()?.cells.first()?.value.clone(),
+        Some(OutcomeKind::Changes(_) | OutcomeKind::Error(_)) | None => None,
+    });
+    let value = match returned {
+        Some(Value::Integer(value)) => Some(value),
+        Some(Value::Real(_) | Value::Text(_) | Value::Blob(_)) | None => None,
+    };
+    Outcome::Acknowledged { index: reply.index, value }
+}
+
+/// What went wrong, if anything did.
+fn problem(reply: &Reply) -> Option<String> {
+    if let Some(error) = &reply.error {
+        return Some(error.message.clone());
+    }
+    reply.outcomes.iter().find_map(|outcome| match &outcome.kind {
+        Some(OutcomeKind::Error(text)) => Some(text.clone()),
+        Some(OutcomeKind::Rows(rows)) => rows.error.clone(),
+        Some(OutcomeKind::Changes(_)) | None => None,
+    })
+}

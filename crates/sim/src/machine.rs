@@ -1,0 +1,276 @@
+//! A machine: its disk, its files, its clock, and whoever starts its process again when that has died.
+//!
+//! ```text
+//!  boot ──► process runs ──► dies (killed, power lost, wiped, stopped by itself)
+//!   ▲                          │ streams break, what is in flight is lost
+//!   └── what the disk kept ◄───┘ after a while
+//! ```
+//!
+//! A process that stops by itself is a bug, unless a disk fault was injected.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use log::testing::MemDisk;
+use store::Node;
+use store::config::Config;
+use store::environment::{Environment, Runner};
+use store::member::Peer;
+use tokio::sync::watch;
+
+use crate::chance::{Chance, lock};
+use crate::clock::{MachineClock, ProcessRandom};
+use crate::disk::ProcessDisk;
+use crate::files::{MachineFiles, ProcessFiles};
+use crate::life::{Death, Life};
+use crate::mutation::Mutation;
+use crate::network::MachineId;
+use crate::world::World;
+
+/// How long the shutdown of a process that is dead already may take, in virtual time.
+const BURIAL: Duration = Duration::from_secs(20);
+
+/// How long a process may take from its start to its first answer, in virtual time.
+const BOOT_MAX: Duration = Duration::from_secs(60);
+
+/// One machine.
+pub struct Machine {
+    /// Its number.
+    pub id: MachineId,
+    /// The node id that its user gave it.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// Its clock.
+    pub clock: Arc<MachineClock>,
+    folder: PathBuf,
+    files: MachineFiles,
+    state: Mutex<State>,
+    running: watch::Sender<Option<Running>>,
+}
+
+struct State {
+    chance: Chance,
+    disk: MemDisk,
+    starts: u64,
+    wiped: u64,
+}
+
+/// A process that answers.
+#[derive(Clone)]
+pub struct Running {
+    /// Its life.
+    pub life: Arc<Life>,
+    /// Its node.
+    pub node: Node,
+    /// Its view of SQLite's files.
+    pub files: Arc<ProcessFiles>,
+    /// Its machine's disk.
+    pub disk: MemDisk,
+}
+
+impl Machine {
+    /// A machine that is switched off; its files stand below `folder`.
+    pub fn new(id: MachineId, folder: PathBuf, clock: MachineClock, chance: Chance) -> Machine {
+        let name = format!("n{}", id + 1);
+        Machine {
+            id,
+            address: address(id),
+            clock: Arc::new(clock),
+            folder: folder.join(&name),
+            name,
+            files: MachineFiles::default(),
+            state: Mutex::new(State { chance, disk: MemDisk::new(), starts: 0, wiped: 0 }),
+            running: watch::Sender::new(None),
+        }
+    }
+
+    /// The process, if one answers.
+    pub fn running(&self) -> Option<Running> {
+        self.running.borrow().clone().filter(|running| running.life.is_alive())
+    }
+
+    /// Waits for a process that answers.
+    pub async fn until_running(&self) -> Running {
+        let mut running = self.running.subscribe();
+        loop {
+            if let Some(running) = self.running() {
+                return running;
+            }
+            // The sender lives as long as `self`, so this cannot fail for good.
+            let _ = running.changed().await;
+        }
+    }
+
+    /// How often it was wiped.
+    pub fn wiped(&self) -> u64 {
+        lock(&self.state).wiped
+    }
+
+    /// Starts its process again and again, until the world ends.
+    pub async fn supervise(&self, world: &Arc<World>) {
+        let mut death = None;
+        loop {
+            let (life, opened) = self.boot(world, death).await;
+            let node = match opened {
+                Ok(running) => self.run(world, running).await,
+                Err(problem) if life.is_alive() => {
+                    world.fail(format!("{} does not start: {problem}", life.name));
+                    life.die(Death::Kill);
+                    None
+                }
+                Err(_) => None,
+            };
+            death = Some(self.bury(world, &life, node).await);
+        }
+    }
+
+    /// Starts a process on what the last one left.
+    async fn boot(&self, world: &Arc<World>, death: Option<Death>) -> (Arc<Life>, Result<Running, String>) {
+        let life;
+        let disk;
+        let folder;
+        let chance;
+        {
+            let mut state = lock(&self.state);
+            state.starts += 1;
+            let starts = state.starts;
+            life = Arc::new(Life::new(format!("{}.{starts}", self.name)));
+            folder = self.folder.join(starts.to_string());
+            if let Err(problem) = self.inherit(&mut state, &folder, death) {
+                return (life, Err(format!("simulator: {problem}")));
+            }
+            if world.is_chaotic() && death.is_some() && state.chance.one_in(world.plan.unlucky_starts) {
+                let death = *state.chance.pick(&[Death::Kill, Death::PowerLoss]);
+                let operations = state.chance.below(80);
+                life.die_after(operations, death);
+            }
+            disk = state.disk.clone();
+            disk.lie(world.plan.mutation == Some(Mutation::NoLogFlush));
+            chance = Chance::new(state.chance.number(), &life.name);
+        }
+        world.trace.line(&self.name, format_args!("starts as {}", life.name));
+        let files = Arc::new(ProcessFiles::new(
+            self.files.clone(),
+            folder.clone(),
+            life.clone(),
+            world.trace.clone(),
+            world.plan.mutation == Some(Mutation::NoSqliteSync),
+        ));
+        sqlite::faults::install(folder.clone(), files.clone());
+        world.network.listen(self.id, life.clone(), None);
+        let environment = Environment {
+            transport: Arc::new(world.network.transport(self.id, life.clone())),
+            disk: Arc::new(ProcessDisk::new(disk.clone(), life.clone(), world.trace.clone())),
+            clock: self.clock.clone(),
+            random: Arc::new(ProcessRandom::new(chance)),
+            runner: Runner::Inline,
+        };
+        let config = self.config(world, folder.clone());
+        let opened = tokio::select! {
+            biased;
+            death = life.died() => Err(format!("{death:?} while it started")),
+            opened = tokio::time::timeout(BOOT_MAX, Node::open(config, environment)) => match opened {
+                Ok(Ok(node)) => Ok(node),
+                Ok(Err(error)) => Err(with_causes(&error)),
+                Err(_) => Err("it hangs".to_owned()),
+            },
+        };
+        self.files.prune(&folder);
+        let running = opened.map(|node| Running { life: life.clone(), node, files, disk });
+        (life, running)
+    }
+
+    /// Fills `folder` and the disk with what a death left.
+    fn inherit(&self, state: &mut State, folder: &std::path::Path, death: Option<Death>) -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let Some(death) = death else { return Ok(()) };
+        let last = self.folder.join((state.starts - 1).to_string());
+        self.files.move_to(&last, folder, death, &mut state.chance)?;
+        match death {
+            Death::Kill => state.disk.restart(),
+            Death::PowerLoss => {
+                let State { chance, disk, .. } = state;
+                disk.crash(&mut |bound| chance.below(bound));
+            }
+            Death::Wipe => {
+                state.disk = MemDisk::new();
+                state.wiped += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn config(&self, world: &World, folder: PathBuf) -> Config {
+        let mut config = Config::new(folder, self.name.clone(), self.address.clone());
+        config.snapshot_entries = world.plan.snapshot_entries;
+        config.snapshot_wal_bytes = world.plan.wal_bytes;
+        config.log.segment_bytes = world.plan.segment_bytes;
+        // The real disk under the simulated one is nobody's business.
+        config.disk_watermark = 0;
+        config
+    }
+
+    /// Lets a process answer until it dies.
+    async fn run(&self, world: &Arc<World>, running: Running) -> Option<Node> {
+        let Running { life, node, .. } = running.clone();
+        world.network.listen(self.id, life.clone(), Some(node.clone()));
+        world.trace.line(&self.name, format_args!("answers as node {}", node.peer().id));
+        self.running.send_replace(Some(running));
+        tokio::select! {
+            biased;
+            _ = life.died() => {}
+            reason = node.stopped() => if life.is_alive() {
+                if life.may_stop() {
+                    world.trace.line(&self.name, format_args!("stopped by itself: {reason}"));
+                    life.die(Death::PowerLoss);
+                } else {
+                    world.fail(format!("{} stopped by itself, without a fault: {reason}", life.name));
+                    life.die(Death::Kill);
+                }
+            },
+        }
+        Some(node)
+    }
+
+    /// Takes a dead process out of the world, and waits as long as the machine stays down.
+    async fn bury(&self, world: &Arc<World>, life: &Arc<Life>, node: Option<Node>) -> Death {
+        let death = life.died().await;
+        world.network.hang_up(self.id, death);
+        self.running.send_replace(None);
+        let folder = self.folder.join(lock(&self.state).starts.to_string());
+        world.trace.line(&self.name, format_args!("is down: {death:?}"));
+        tokio::spawn(async move {
+            if let Some(node) = node {
+                // What it still tries is refused; a hang of a dead process is of no interest.
+                let _ = tokio::time::timeout(BURIAL, node.shutdown()).await;
+            }
+            sqlite::faults::remove(&folder);
+        });
+        let pause = if world.is_chaotic() { lock(&self.state).chance.millis(20, 2500) } else { Duration::from_millis(20) };
+        tokio::time::sleep(pause).await;
+        death
+    }
+}
+
+/// The address of a machine.
+pub fn address(id: MachineId) -> String {
+    format!("n{}:4002", id + 1)
+}
+
+/// A peer's name in the trace.
+pub fn label(peer: &Peer) -> String {
+    format!("{} ({})", peer.name, peer.id)
+}
+
+/// An error with all its causes.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

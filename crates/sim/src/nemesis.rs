@@ -1,0 +1,199 @@
+//! What goes wrong, and when: faults drawn from the seed, one after the other, several at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::chance::Chance;
+use crate::life::Death;
+use crate::network::MachineId;
+use crate::plan::Fault;
+use crate::world::World;
+
+/// How long an operation on the cluster may take before it is tried elsewhere.
+const OPERATION_MAX: Duration = Duration::from_secs(5);
+
+/// Draws faults until the chaos ends.
+pub struct Nemesis {
+    world: Arc<World>,
+    chance: Chance,
+}
+
+impl Nemesis {
+    /// The nemesis of a world.
+    pub fn new(world: Arc<World>) -> Nemesis {
+        let chance = Chance::new(world.plan.seed, "nemesis");
+        Nemesis { world, chance }
+    }
+
+    /// Strikes until the chaos ends.
+    pub async fn run(mut self) {
+        while self.world.is_chaotic() {
+            let pause = self.chance.millis(10, self.world.plan.calm_ms);
+            tokio::time::sleep(pause).await;
+            let fault = self.chance.weighted(&self.world.plan.faults);
+            self.strike(fault).await;
+        }
+    }
+
+    async fn strike(&mut self, fault: Fault) {
+        let machine = self.chance.index(self.world.machines.len());
+        match fault {
+            Fault::Kill => self.end(machine, Death::Kill, "kill"),
+            Fault::PowerLoss => self.end(machine, Death::PowerLoss, "power loss"),
+            Fault::Blackout => self.blackout(),
+            Fault::Isolation => self.cut(machine, true),
+            Fault::OneWayCut => self.cut(machine, false),
+            Fault::SlowRoute => self.slow(machine),
+            Fault::Reset => {
+                self.note("reset", machine);
+                self.world.network.reset(machine, self.other(machine));
+            }
+            Fault::ClockJump => self.jump(machine),
+            Fault::DiskError => self.disk_error(machine),
+            Fault::Snapshot => self.snapshot(machine).await,
+            Fault::Transfer => self.transfer().await,
+            Fault::Replacement => self.replace(machine).await,
+        }
+    }
+
+    fn note(&self, kind: &'static str, machine: MachineId) {
+        self.world.counts.add(kind);
+        self.world.trace.line(&self.world.machines[machine].name, format_args!("fault: {kind}"));
+    }
+
+    /// Ends a process now, or in the middle of one of its next operations on the disk.
+    fn end(&mut self, machine: MachineId, death: Death, kind: &'static str) {
+        let Some(running) = self.world.machines[machine].running() else { return };
+        self.note(kind, machine);
+        if self.chance.one_in(3) {
+            running.life.die(death);
+        } else {
+            running.life.die_after(self.chance.below(40), death);
+        }
+    }
+
+    /// All machines at once, each at some operation of its own.
+    fn blackout(&mut self) {
+        self.note("blackout", 0);
+        let is_prompt = self.chance.one_in(2);
+        for machine in &self.world.machines {
+            let Some(running) = machine.running() else { continue };
+            if is_prompt {
+                running.life.die(Death::PowerLoss);
+            } else {
+                running.life.die_after(self.chance.below(4), Death::PowerLoss);
+            }
+        }
+    }
+
+    fn other(&mut self, machine: MachineId) -> MachineId {
+        let machines = self.world.machines.len();
+        (machine + 1 + self.chance.index(machines - 1)) % machines
+    }
+
+    /// Cuts a machine off for a while: from everybody, or from one peer in one direction.
+    fn cut(&mut self, machine: MachineId, is_full: bool) {
+        self.note(if is_full { "isolation" } else { "one-way cut" }, machine);
+        let mut routes = Vec::new();
+        if is_full {
+            for other in (0..self.world.machines.len()).filter(|other| *other != machine) {
+                routes.extend([(machine, other), (other, machine)]);
+            }
+        } else {
+            let other = self.other(machine);
+            routes.push((machine, other));
+        }
+        for (from, to) in &routes {
+            self.world.network.change(*from, *to, |route| route.is_cut = true);
+        }
+        let pause = self.chance.millis(100, 4000);
+        let world = self.world.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            for (from, to) in routes {
+                world.network.change(from, to, |route| route.is_cut = false);
+            }
+        });
+    }
+
+    fn slow(&mut self, machine: MachineId) {
+        self.note("slow route", machine);
+        let other = self.other(machine);
+        let slowness = u32::try_from(self.chance.between(5, 60)).unwrap_or(5);
+        self.world.network.change(machine, other, |route| route.slowness = slowness);
+        let pause = self.chance.millis(200, 4000);
+        let world = self.world.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            world.network.change(machine, other, |route| route.slowness = 1);
+        });
+    }
+
+    fn jump(&mut self, machine: MachineId) {
+        self.note("clock jump", machine);
+        let error = i64::try_from(self.chance.below(20_000_000)).unwrap_or(0) - 10_000_000;
+        self.world.machines[machine].clock.jump(error);
+    }
+
+    /// One of the next writes or flushes fails; the process must stop, and its machine is switched off.
+    fn disk_error(&mut self, machine: MachineId) {
+        let Some(running) = self.world.machines[machine].running() else { return };
+        self.note("disk error", machine);
+        running.life.allow_stop();
+        let count = self.chance.below(20);
+        match self.chance.below(4) {
+            0 => running.disk.fail_writes_after(count),
+            1 => running.disk.fail_syncs_after(count),
+            2 => running.disk.fail_creates_after(self.chance.below(2)),
+            _ => running.files.fail_flushes_after(self.chance.below(3)),
+        }
+    }
+
+    async fn snapshot(&mut self, machine: MachineId) {
+        let Some(running) = self.world.machines[machine].running() else { return };
+        self.note("snapshot", machine);
+        let trailing = Some(self.chance.below(10));
+        let made = tokio::time::timeout(OPERATION_MAX, running.node.snapshot(trailing)).await;
+        if let Ok(Err(error)) = made
+            && running.life.is_alive()
+            && !running.life.may_stop()
+        {
+            self.world.trace.line(&self.world.machines[machine].name, format_args!("no snapshot: {error}"));
+        }
+    }
+
+    async fn transfer(&mut self) {
+        let Some((machine, running)) = self.world.leader() else { return };
+        self.note("transfer", machine);
+        let target = if self.chance.one_in(2) { Some(self.other(machine)) } else { None };
+        let target = target.map(|target| self.world.machines[target].name.clone());
+        let transfer = running.node.transfer(target.as_deref(), OPERATION_MAX);
+        if let Ok(result) = tokio::time::timeout(OPERATION_MAX, transfer).await {
+            let told = result.map_or_else(|error| error.to_string(), |()| "done".to_owned());
+            self.world.trace.line("ops", format_args!("transfer to {target:?}: {told}"));
+        }
+    }
+
+    /// Removes a node for certain, wipes its machine, and leaves it to the repairs to add what comes back.
+    async fn replace(&mut self, machine: MachineId) {
+        // Two replacements at once could ask for more than a minority.
+        if !self.world.is_whole() {
+            return;
+        }
+        let name = self.world.machines[machine].name.clone();
+        let Some((leader, running)) = self.world.leader() else { return };
+        if leader == machine {
+            return;
+        }
+        self.note("replacement", machine);
+        let removed = tokio::time::timeout(OPERATION_MAX, running.node.remove(&name)).await;
+        if !matches!(removed, Ok(Ok(()))) || !running.life.is_alive() {
+            self.world.trace.line("ops", format_args!("{name} may or may not be removed"));
+            return;
+        }
+        self.world.trace.line("ops", format_args!("{name} is removed"));
+        // The machine may be down, with a process that will come back; it must not come back with its old disk.
+        let running = self.world.machines[machine].until_running().await;
+        running.life.die(Death::Wipe);
+    }
+}

@@ -1,0 +1,109 @@
+//! What a seed decides before anything runs: how long, how busy, how unlucky.
+//!
+//! Each seed has a temper of its own: some kinds of fault it does not know, others it is full of. Seeds that do
+//! everything at once look all the same.
+
+use std::time::Duration;
+
+use crate::chance::Chance;
+use crate::mutation::Mutation;
+
+/// A kind of fault, or of operation that is worth a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// One process is killed.
+    Kill,
+    /// One machine loses power.
+    PowerLoss,
+    /// All machines lose power at once.
+    Blackout,
+    /// One machine is cut off.
+    Isolation,
+    /// Frames go one way only.
+    OneWayCut,
+    /// A route is slow.
+    SlowRoute,
+    /// The streams between two machines break.
+    Reset,
+    /// A machine's clock jumps.
+    ClockJump,
+    /// A disk fails a write or a flush.
+    DiskError,
+    /// A node makes a snapshot and keeps no tail of the log.
+    Snapshot,
+    /// The leader hands over.
+    Transfer,
+    /// A node is removed and comes back with an empty disk.
+    Replacement,
+}
+
+/// How likely each kind is, before the seed's temper.
+const WEIGHTS: &[(u64, Fault)] = &[
+    (10, Fault::Kill),
+    (10, Fault::PowerLoss),
+    (5, Fault::Blackout),
+    (10, Fault::Isolation),
+    (5, Fault::OneWayCut),
+    (4, Fault::SlowRoute),
+    (4, Fault::Reset),
+    (3, Fault::ClockJump),
+    (3, Fault::DiskError),
+    (6, Fault::Snapshot),
+    (4, Fault::Transfer),
+    (4, Fault::Replacement),
+];
+
+/// A run, as its seed has it.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// How long faults go on.
+    pub chaos: Duration,
+    /// Most time between two faults, in milliseconds.
+    pub calm_ms: u64,
+    /// The kinds of faults, and how likely each is.
+    pub faults: Vec<(u64, Fault)>,
+    /// Clients that work at once.
+    pub clients: u64,
+    /// Most time that a client thinks, in milliseconds.
+    pub think_ms: u64,
+    /// Entries between two snapshots.
+    pub snapshot_entries: u64,
+    /// WAL bytes that ask for a checkpoint.
+    pub wal_bytes: u64,
+    /// Size of a log segment.
+    pub segment_bytes: u64,
+    /// One process in so many dies while it starts.
+    pub unlucky_starts: u64,
+    /// What is broken on purpose.
+    pub mutation: Option<Mutation>,
+}
+
+impl Plan {
+    /// The plan of `seed`.
+    pub fn new(seed: u64, mutation: Option<Mutation>) -> Plan {
+        let mut chance = Chance::new(seed, "plan");
+        let mut faults = Vec::new();
+        for (weight, fault) in WEIGHTS {
+            let temper = chance.weighted(&[(3, 0), (4, 1), (2, 4)]);
+            faults.push((weight * temper, *fault));
+        }
+        if faults.iter().all(|(weight, _)| *weight == 0) {
+            faults = WEIGHTS.to_vec();
+        }
+        Plan {
+            seed,
+            chaos: chance.millis(6_000, 15_000),
+            calm_ms: *chance.pick(&[300, 800, 1500]),
+            faults,
+            clients: chance.between(3, 9),
+            think_ms: *chance.pick(&[20, 60, 150]),
+            snapshot_entries: *chance.pick(&[25, 60, 150, 400]),
+            wal_bytes: *chance.pick(&[64 * 1024, 256 * 1024, 4 * 1024 * 1024]),
+            segment_bytes: *chance.pick(&[16 * 1024, 32 * 1024, 128 * 1024, 1024 * 1024]),
+            unlucky_starts: *chance.pick(&[4, 12, 1_000_000]),
+            mutation,
+        }
+    }
+}
