@@ -54,7 +54,6 @@ struct State {
     chance: Chance,
     disk: MemDisk,
     starts: u64,
-    wiped: u64,
 }
 
 /// A process that answers.
@@ -81,7 +80,7 @@ impl Machine {
             folder: folder.join(&name),
             name,
             files: MachineFiles::default(),
-            state: Mutex::new(State { chance, disk: MemDisk::new(), starts: 0, wiped: 0 }),
+            state: Mutex::new(State { chance, disk: MemDisk::new(), starts: 0 }),
             running: watch::Sender::new(None),
         }
     }
@@ -101,11 +100,6 @@ impl Machine {
             // The sender lives as long as `self`, so this cannot fail for good.
             let _ = running.changed().await;
         }
-    }
-
-    /// How often it was wiped.
-    pub fn wiped(&self) -> u64 {
-        lock(&self.state).wiped
     }
 
     /// Starts its process again and again, until the world ends.
@@ -194,10 +188,7 @@ impl Machine {
                 let State { chance, disk, .. } = state;
                 disk.crash(&mut |bound| chance.below(bound));
             }
-            Death::Wipe => {
-                state.disk = MemDisk::new();
-                state.wiped += 1;
-            }
+            Death::Wipe => state.disk = MemDisk::new(),
         }
         Ok(())
     }

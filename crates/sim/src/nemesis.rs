@@ -46,7 +46,8 @@ impl Nemesis {
             Fault::SlowRoute => self.slow(machine),
             Fault::Reset => {
                 self.note("reset", machine);
-                self.world.network.reset(machine, self.other(machine));
+                let other = self.other(machine);
+                self.world.network.reset(machine, other);
             }
             Fault::ClockJump => self.jump(machine),
             Fault::DiskError => self.disk_error(machine),

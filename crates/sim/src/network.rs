@@ -26,7 +26,7 @@ use crate::trace::Trace;
 mod flow;
 mod route;
 
-use flow::{Flow, Link, State};
+use flow::{Flow, Link};
 pub use route::Route;
 
 /// A machine's number, from 0.

@@ -59,7 +59,6 @@ fn panics() -> Vec<String> {
 fn simulate(plan: Plan, show: Show) -> Result<Verdict> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let parent = if Path::new(MEMORY).is_dir() { Path::new(MEMORY).to_owned() } else { std::env::temp_dir() };
-    // The name must be as long as any other: it stands in messages, and messages in the trace.
     let folder = tempfile::Builder::new().prefix("quorlite-sim-").tempdir_in(parent)?;
     let path = folder.path().canonicalize()?;
     let verdict = runtime.block_on(async {

@@ -3,6 +3,7 @@
 //! Two runs of one seed give the same hash, or the simulator is not deterministic and its seeds are worth nothing.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
@@ -18,6 +19,8 @@ struct Inner {
     start: Instant,
     /// Lines are printed as they come.
     is_loud: bool,
+    /// The folder of all files, whose name differs from run to run: no line holds it.
+    root: String,
     state: Mutex<State>,
 }
 
@@ -28,10 +31,10 @@ struct State {
 }
 
 impl Trace {
-    /// An empty trace that starts now, in virtual time.
-    pub fn new(is_loud: bool) -> Trace {
+    /// An empty trace that starts now, in virtual time; `root` is where files stand.
+    pub fn new(root: &Path, is_loud: bool) -> Trace {
         let state = State { hasher: Xxh3::new(), lines: Vec::new(), sequence: 0 };
-        Trace(Arc::new(Inner { start: Instant::now(), is_loud, state: Mutex::new(state) }))
+        Trace(Arc::new(Inner { start: Instant::now(), is_loud, root: root.display().to_string(), state: Mutex::new(state) }))
     }
 
     /// Virtual microseconds since the start.
@@ -53,6 +56,7 @@ impl Trace {
         let mut line = format!("{:>4}.{:03} {who:<4} ", now / 1_000_000, now / 1000 % 1000);
         // Writing to a string does not fail.
         let _ = write!(line, "{what}");
+        let line = line.replace(&self.0.root, "");
         if self.0.is_loud {
             println!("{line}");
         }

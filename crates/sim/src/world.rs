@@ -76,7 +76,7 @@ pub struct Verdict {
 impl World {
     /// A world whose machines keep their files below `folder`.
     pub fn new(plan: Plan, folder: &Path, is_loud: bool) -> Arc<World> {
-        let trace = Trace::new(is_loud);
+        let trace = Trace::new(folder, is_loud);
         let seed = plan.seed;
         let addresses = (0..MACHINES).map(machine::address).collect();
         let network = Network::new(addresses, trace.clone(), Chance::new(seed, "network"));

@@ -47,11 +47,6 @@ impl Image {
         &self.current
     }
 
-    /// Something is not flushed.
-    pub fn is_dirty(&self) -> bool {
-        !self.changes.is_empty()
-    }
-
     /// `bytes` are written at `offset`.
     pub fn write(&mut self, offset: usize, bytes: &[u8]) {
         put(&mut self.current, offset, bytes);

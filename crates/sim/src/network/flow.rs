@@ -65,6 +65,23 @@ impl Link {
     }
 }
 
+impl Link {
+    fn is_open(&self) -> bool {
+        *self.state.borrow() == State::Open
+    }
+
+    /// Resolves when nothing arrives any more.
+    async fn ending(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.state.subscribe().wait_for(|state| *state != State::Open).await.map(drop);
+    }
+
+    /// Resolves when both ends know.
+    async fn broken(&self) {
+        let _ = self.state.subscribe().wait_for(|state| *state == State::Broken).await.map(drop);
+    }
+}
+
 /// One direction of a stream.
 pub struct Flow {
     network: Network,
@@ -85,13 +102,12 @@ impl Flow {
 
     /// Carries frames until the stream breaks, or its sender ends it and all have arrived.
     pub async fn run(mut self, mut from: Receiver<Bytes>, to: Sender<Bytes>) {
-        let mut broken = self.link.state.subscribe();
         loop {
             let due = self.under_way.front().map(|(due, _)| *due);
             let has_room = !self.is_closing && self.under_way.len() < FRAMES_MAX;
             tokio::select! {
                 biased;
-                _ = broken.wait_for(|state| *state == State::Broken) => return,
+                () = self.link.broken() => return,
                 () = to.closed() => break,
                 () = sleep_until(due), if due.is_some() => {
                     if !self.deliver(&to).await {
@@ -123,23 +139,22 @@ impl Flow {
             return false;
         }
         let Some((_, frame)) = self.under_way.pop_front() else { return true };
-        let mut state = self.link.state.subscribe();
         // A process that died this very moment neither sends nor hears.
-        if !self.lives.iter().all(|life| life.is_alive()) {
-            self.under_way.clear();
-            let _ = state.wait_for(|state| *state == State::Broken).await;
+        if !self.lives.iter().all(|life| life.is_alive()) || !self.link.is_open() {
+            self.link.broken().await;
             return false;
         }
         let (from, target) = self.route;
         self.network.delivered(from, target, self.link.channel, &frame);
-        tokio::select! {
+        let is_taken = tokio::select! {
             biased;
-            _ = state.wait_for(|state| *state != State::Open) => {
-                let _ = state.wait_for(|state| *state == State::Broken).await;
-                false
-            }
-            sent = to.send(frame) => sent.is_ok(),
+            () = self.link.ending() => None,
+            sent = to.send(frame) => Some(sent.is_ok()),
+        };
+        if is_taken.is_none() {
+            self.link.broken().await;
         }
+        is_taken.unwrap_or(false)
     }
 
     /// Waits while the route is cut; false once the stream has no patience left.
@@ -150,7 +165,6 @@ impl Flow {
         }
         let patience = self.network.draw(|chance| chance.millis(300, 6000));
         let mut changed = self.network.0.changed.subscribe();
-        let mut state = self.link.state.subscribe();
         let healed = async {
             while self.network.route(from, to).is_cut {
                 if changed.changed().await.is_err() {
@@ -163,7 +177,7 @@ impl Flow {
         };
         tokio::select! {
             biased;
-            _ = state.wait_for(|state| *state == State::Broken) => false,
+            () = self.link.broken() => false,
             healed = tokio::time::timeout(patience, healed) => healed.is_ok(),
         }
     }
