@@ -48,7 +48,8 @@ impl Client {
     /// The client numbered `id`.
     pub fn new(world: Arc<World>, id: u64) -> Client {
         let chance = Chance::new(world.plan.seed, &format!("client {id}"));
-        Client { world, chance, id, sequence: 0, favourite: 0, seen: 0 }
+        let seen = world.formed_at();
+        Client { world, chance, id, sequence: 0, favourite: 0, seen }
     }
 
     /// Works until the world is no longer chaotic.
@@ -71,6 +72,7 @@ impl Client {
         let id = WriteId { client: self.id, sequence: self.sequence };
         let effect = self.effect();
         let key = self.chance.one_in(3).then(|| key(id));
+        let is_keyed = key.is_some();
         let begin = self.world.trace.tick();
         let outcome = self.attempts(sql::statements(id, effect), key, effect).await;
         let end = self.world.trace.tick();
@@ -84,8 +86,9 @@ impl Client {
             Outcome::Refused => "refused".to_owned(),
             Outcome::Unknown => "unknown".to_owned(),
         };
-        let name = format!("c{}", self.id);
-        self.world.trace.line(&name, format_args!("write {}-{} {effect:?}: {told}", id.client, id.sequence));
+        let keyed = if is_keyed { " with key" } else { "" };
+        let line = format!("write {}-{} {effect:?}{keyed}: {told}", id.client, id.sequence);
+        self.world.trace.line(&format!("c{}", self.id), line);
         self.world.history.write(Write { id, effect, begin, end, outcome });
     }
 

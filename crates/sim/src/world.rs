@@ -10,7 +10,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use command::request::Kind;
@@ -58,6 +58,7 @@ pub struct World {
     /// How often things happened.
     pub counts: Counts,
     is_chaotic: AtomicBool,
+    formed_at: AtomicU64,
     failures: Mutex<Vec<String>>,
 }
 
@@ -95,6 +96,7 @@ impl World {
             history: History::default(),
             counts: Counts::default(),
             is_chaotic: AtomicBool::new(false),
+            formed_at: AtomicU64::new(0),
             failures: Mutex::default(),
         })
     }
@@ -167,7 +169,13 @@ impl World {
         if let Err(error) = first.node.initialize(voters).await {
             self.fail(format!("initialize: {error}"));
         }
-        self.insist(sql::schema()).await;
+        let index = self.insist(sql::schema()).await;
+        self.formed_at.store(index, Ordering::Relaxed);
+    }
+
+    /// The log index at which the tables are there.
+    pub fn formed_at(&self) -> u64 {
+        self.formed_at.load(Ordering::Relaxed)
     }
 
     /// Writes at the leader until it is done; the statements must be harmless to repeat. Returns the index.

@@ -335,8 +335,10 @@ impl Node {
     /// Resolves with the reason when the node has stopped itself to protect data; the process must then exit.
     pub async fn stopped(&self) -> String {
         let mut stopped = self.inner.core.progress.stopped.subscribe();
-        match stopped.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
+        // Cloned at once: a future that holds the borrowed value cannot move between threads.
+        let reason = stopped.wait_for(Option::is_some).await.map(|reason| reason.clone());
+        match reason {
+            Ok(reason) => reason.unwrap_or_default(),
             Err(_) => std::future::pending().await,
         }
     }
