@@ -13,6 +13,9 @@ use tokio::time::Instant;
 use super::{MachineId, Network};
 use crate::life::Life;
 
+/// How long what an end sent may take to arrive after that end has stopped listening; as the production transport has it.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// A stream; both flows and the network know it.
 pub struct Link {
     ends: (MachineId, MachineId),
@@ -56,12 +59,17 @@ impl Link {
             was_open
         });
         if waiting {
-            let link = self.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(patience).await;
-                link.state.send_replace(State::Broken);
-            });
+            self.break_after(patience);
         }
+    }
+
+    /// After `patience` both ends know.
+    fn break_after(self: &Arc<Link>, patience: Duration) {
+        let link = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            link.state.send_replace(State::Broken);
+        });
     }
 }
 
@@ -92,12 +100,14 @@ pub struct Flow {
     under_way: VecDeque<(Instant, Bytes)>,
     /// The sender has let go of its end: what is under way still arrives.
     is_closing: bool,
+    /// The receiver has let go of its end: nothing arrives, but what it sent before does.
+    is_deaf: bool,
 }
 
 impl Flow {
     /// The flow along `route` of a stream between two processes.
     pub fn new(network: Network, link: Arc<Link>, route: (MachineId, MachineId), lives: [Arc<Life>; 2]) -> Flow {
-        Flow { network, link, route, lives, under_way: VecDeque::new(), is_closing: false }
+        Flow { network, link, route, lives, under_way: VecDeque::new(), is_closing: false, is_deaf: false }
     }
 
     /// Carries frames until the stream breaks, or its sender ends it and all have arrived.
@@ -108,13 +118,18 @@ impl Flow {
             tokio::select! {
                 biased;
                 () = self.link.broken() => return,
-                () = to.closed() => break,
+                () = to.closed(), if !self.is_deaf => {
+                    self.is_deaf = true;
+                    self.under_way.clear();
+                    self.link.break_after(DRAIN_TIME_MAX);
+                }
                 () = sleep_until(due), if due.is_some() => {
                     if !self.deliver(&to).await {
                         break;
                     }
                 }
                 frame = from.recv(), if has_room => match frame {
+                    Some(_) if self.is_deaf => {}
                     Some(frame) => self.send(frame),
                     None => self.is_closing = true,
                 },

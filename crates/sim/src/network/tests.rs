@@ -79,3 +79,18 @@ async fn a_machine_without_power_is_silent_before_its_streams_break() {
     assert_eq!(received(&mut rx).await, Vec::<u8>::new());
     assert!(start.elapsed() >= Duration::from_millis(50));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_last_words_of_an_end_that_stopped_listening_arrive() {
+    let network = network();
+    let (link, tx, mut rx, life) = stream(&network);
+    let (back_tx, back) = mpsc::channel(FRAMES_MAX);
+    let (into, back_rx) = mpsc::channel(FRAMES_MAX);
+    tokio::spawn(Flow::new(network.clone(), link, (1, 0), [life.clone(), life]).run(back, into));
+    send(&tx, 0..3).await;
+    drop(back_rx);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    drop(tx);
+    assert_eq!(received(&mut rx).await, vec![0, 1, 2]);
+    drop(back_tx);
+}
