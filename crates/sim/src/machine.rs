@@ -110,7 +110,7 @@ impl Machine {
             let node = match opened {
                 Ok(running) => self.run(world, running).await,
                 Err(problem) if life.is_alive() => {
-                    world.fail(format!("{} does not start: {problem}", life.name));
+                    world.doom(format!("{} does not start: {problem}", life.name));
                     life.die(Death::Kill);
                     None
                 }
@@ -217,7 +217,7 @@ impl Machine {
                     world.trace.line(&self.name, format_args!("stopped by itself: {reason}"));
                     life.die(Death::PowerLoss);
                 } else {
-                    world.fail(format!("{} stopped by itself, without a fault: {reason}", life.name));
+                    world.doom(format!("{} stopped by itself, without a fault: {reason}", life.name));
                     life.die(Death::Kill);
                 }
             },

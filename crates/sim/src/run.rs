@@ -16,6 +16,9 @@ const MEMORY: &str = "/dev/shm";
 /// Lines of history that a failing run prints.
 const LINES_MAX: usize = 400;
 
+/// Violations that a failing run prints: the first ones say it all.
+const FAILURES_MAX: usize = 20;
+
 /// What panicked, in whatever task.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -79,7 +82,7 @@ fn report(seed: u64, verdict: &Verdict) {
         for line in &verdict.lines[skipped..] {
             println!("  {line}");
         }
-        for failure in &verdict.failures {
+        for failure in verdict.failures.iter().take(FAILURES_MAX) {
             println!("seed {seed} FAILED: {failure}");
         }
     }

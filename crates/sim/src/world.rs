@@ -16,6 +16,7 @@ use std::time::Duration;
 use command::request::Kind;
 use command::statement::Statement;
 use store::member::Peer;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::chance::{Chance, lock};
@@ -60,6 +61,7 @@ pub struct World {
     is_chaotic: AtomicBool,
     formed_at: AtomicU64,
     failures: Mutex<Vec<String>>,
+    doom: watch::Sender<bool>,
 }
 
 /// What a run came to.
@@ -98,6 +100,7 @@ impl World {
             is_chaotic: AtomicBool::new(false),
             formed_at: AtomicU64::new(0),
             failures: Mutex::default(),
+            doom: watch::Sender::new(false),
         })
     }
 
@@ -107,12 +110,11 @@ impl World {
             let world = self.clone();
             tokio::spawn(async move { world.machines[id].supervise(&world).await });
         }
-        match timeout(FORMING, self.form()).await {
-            Ok(()) => {
-                self.chaos().await;
-                self.peace().await;
-            }
-            Err(_) => self.fail("no cluster was formed".to_owned()),
+        let mut doom = self.doom.subscribe();
+        tokio::select! {
+            biased;
+            () = async { _ = doom.wait_for(|is_doomed| *is_doomed).await.map(drop) } => {}
+            () = self.acts() => {}
         }
         self.tally();
         Verdict {
@@ -121,6 +123,22 @@ impl World {
             lines: self.trace.lines(),
             counts: self.counts.all(),
         }
+    }
+
+    async fn acts(self: &Arc<World>) {
+        match timeout(FORMING, self.form()).await {
+            Ok(()) => {
+                self.chaos().await;
+                self.peace().await;
+            }
+            Err(_) => self.fail("no cluster was formed".to_owned()),
+        }
+    }
+
+    /// Something happened after which there is no use in going on.
+    pub fn doom(&self, what: String) {
+        self.fail(what);
+        self.doom.send_replace(true);
     }
 
     /// Something happened that must not.
