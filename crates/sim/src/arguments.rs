@@ -52,7 +52,8 @@ impl Arguments {
                     let name = value()?;
                     let known: Vec<&str> = mutation::NAMES.iter().map(|(name, _)| *name).collect();
                     let mutation = Mutation::named(&name);
-                    arguments.mutation = Some(mutation.with_context(|| format!("no mutation {name}; there are {known:?}"))?);
+                    arguments.mutation =
+                        Some(mutation.with_context(|| format!("no mutation {name}; there are {known:?}"))?);
                 }
                 _ => bail!("{word} is not known"),
             }

@@ -45,7 +45,11 @@ fn rows(writes: &BTreeMap<WriteId, &Write>, holding: &Holding) -> Vec<String> {
         match writes.get(id) {
             None => found.push(format!("{node} holds {}, which nobody wrote", name(*id))),
             Some(write) if write.effect != *effect => {
-                found.push(format!("{node} holds {} as {effect:?}, it was {:?}", name(*id), write.effect));
+                found.push(format!(
+                    "{node} holds {} as {effect:?}, it was {:?}",
+                    name(*id),
+                    write.effect
+                ));
             }
             Some(_) => {}
         }
@@ -57,7 +61,10 @@ fn rows(writes: &BTreeMap<WriteId, &Write>, holding: &Holding) -> Vec<String> {
                 found.push(format!("{node} lost {}, acknowledged at index {index}", name(*id)));
             }
             (Outcome::Refused, 1..) => {
-                found.push(format!("{node} holds {} {count} times, although it was refused", name(*id)));
+                found.push(format!(
+                    "{node} holds {} {count} times, although it was refused",
+                    name(*id)
+                ));
             }
             (_, 2..) => found.push(format!("{node} holds {} {count} times", name(*id))),
             (_, _) => {}
@@ -83,13 +90,23 @@ fn totals(holding: &Holding) -> Vec<String> {
     }
     let mut found = Vec::new();
     if counters != holding.counters {
-        found.push(format!("{node} has counters {:?}, its rows say {counters:?}", holding.counters));
+        found.push(format!(
+            "{node} has counters {:?}, its rows say {counters:?}",
+            holding.counters
+        ));
     }
     if accounts != holding.accounts {
-        found.push(format!("{node} has accounts {:?}, its rows say {accounts:?}", holding.accounts));
+        found.push(format!(
+            "{node} has accounts {:?}, its rows say {accounts:?}",
+            holding.accounts
+        ));
     }
     if usize::try_from(holding.counted) != Ok(holding.rows.len()) {
-        found.push(format!("{node} counted {} rows by trigger and holds {}", holding.counted, holding.rows.len()));
+        found.push(format!(
+            "{node} counted {} rows by trigger and holds {}",
+            holding.counted,
+            holding.rows.len()
+        ));
     }
     found
 }
@@ -135,7 +152,9 @@ fn increments(writes: &[Write]) -> Vec<String> {
         answers.sort_by_key(|(value, _)| *value);
         let mut latest_begin = 0;
         for pair in answers.windows(2) {
-            let [(one, first), (other, second)] = pair else { continue };
+            let [(one, first), (other, second)] = pair else {
+                continue;
+            };
             if one == other {
                 found.push(format!(
                     "counter {counter} answered {one} twice, to {} and to {}",
@@ -163,7 +182,10 @@ struct Expected<'w> {
 
 impl<'w> Expected<'w> {
     fn new(writes: &'w [Write]) -> Expected<'w> {
-        let mut expected = Expected { by_client: BTreeMap::new(), by_counter: BTreeMap::new() };
+        let mut expected = Expected {
+            by_client: BTreeMap::new(),
+            by_counter: BTreeMap::new(),
+        };
         for write in writes {
             expected.by_client.entry(write.id.client).or_default().push(write);
             if let Effect::Increment { counter } = write.effect {
@@ -179,33 +201,54 @@ impl<'w> Expected<'w> {
         let Read { node, begin, .. } = read;
         for (counter, value) in read.counters.iter().filter(|_| read.is_linearizable) {
             let writes = self.by_counter.get(counter).map_or(&[][..], Vec::as_slice);
-            let least = writes.iter().filter(|write| is_done(write) && write.end < read.begin).count();
-            let most = writes.iter().filter(|write| is_possible(write) && write.begin < read.end).count();
+            let least = writes
+                .iter()
+                .filter(|write| is_done(write) && write.end < read.begin)
+                .count();
+            let most = writes
+                .iter()
+                .filter(|write| is_possible(write) && write.begin < read.end)
+                .count();
             let range = i64::try_from(least).unwrap_or(i64::MAX)..=i64::try_from(most).unwrap_or(i64::MAX);
             if !range.contains(value) {
-                found.push(format!("a read on {node} at {begin} saw counter {counter} at {value}, not in {range:?}"));
+                found.push(format!(
+                    "a read on {node} at {begin} saw counter {counter} at {value}, not in {range:?}"
+                ));
             }
         }
         if read.sum % BALANCE != 0 {
-            found.push(format!("a read on {node} at {begin} saw half a move: all accounts hold {}", read.sum));
+            found.push(format!(
+                "a read on {node} at {begin} saw half a move: all accounts hold {}",
+                read.sum
+            ));
         }
         found
     }
 
     fn rows(&self, read: &Read) -> Vec<String> {
-        let Read { node, begin, client, .. } = read;
+        let Read {
+            node, begin, client, ..
+        } = read;
         let seen: BTreeSet<u64> = read.rows.iter().copied().collect();
         let mut found = Vec::new();
         if seen.len() != read.rows.len() {
-            found.push(format!("a read on {node} at {begin} saw a row of client {client} twice"));
+            found.push(format!(
+                "a read on {node} at {begin} saw a row of client {client} twice"
+            ));
         }
         for write in self.by_client.get(client).into_iter().flatten() {
             let is_seen = seen.contains(&write.id.sequence);
             if !is_seen && is_done(write) && write.end < read.begin {
-                found.push(format!("a read on {node} at {begin} missed {}, acknowledged before", name(write.id)));
+                found.push(format!(
+                    "a read on {node} at {begin} missed {}, acknowledged before",
+                    name(write.id)
+                ));
             }
             if is_seen && !(is_possible(write) && write.begin < read.end) {
-                found.push(format!("a read on {node} at {begin} saw {}, which cannot be", name(write.id)));
+                found.push(format!(
+                    "a read on {node} at {begin} saw {}, which cannot be",
+                    name(write.id)
+                ));
             }
         }
         found

@@ -49,7 +49,14 @@ impl Client {
     pub fn new(world: Arc<World>, id: u64) -> Client {
         let chance = Chance::new(world.plan.seed, &format!("client {id}"));
         let seen = world.formed_at();
-        Client { world, chance, id, sequence: 0, favourite: 0, seen }
+        Client {
+            world,
+            chance,
+            id,
+            sequence: 0,
+            favourite: 0,
+            seen,
+        }
     }
 
     /// Works until the world is no longer chaotic.
@@ -69,7 +76,10 @@ impl Client {
 
     async fn write(&mut self) {
         self.sequence += 1;
-        let id = WriteId { client: self.id, sequence: self.sequence };
+        let id = WriteId {
+            client: self.id,
+            sequence: self.sequence,
+        };
         let effect = self.effect();
         let key = self.chance.one_in(3).then(|| key(id));
         let is_keyed = key.is_some();
@@ -81,7 +91,10 @@ impl Client {
             self.world.counts.add("acknowledged");
         }
         let told = match outcome {
-            Outcome::Acknowledged { index, value: Some(value) } => format!("acknowledged at {index}, value {value}"),
+            Outcome::Acknowledged {
+                index,
+                value: Some(value),
+            } => format!("acknowledged at {index}, value {value}"),
             Outcome::Acknowledged { index, value: None } => format!("acknowledged at {index}"),
             Outcome::Refused => "refused".to_owned(),
             Outcome::Unknown => "unknown".to_owned(),
@@ -89,17 +102,28 @@ impl Client {
         let keyed = if is_keyed { " with key" } else { "" };
         let line = format!("write {}-{} {effect:?}{keyed}: {told}", id.client, id.sequence);
         self.world.trace.line(&format!("c{}", self.id), line);
-        self.world.history.write(Write { id, effect, begin, end, outcome });
+        self.world.history.write(Write {
+            id,
+            effect,
+            begin,
+            end,
+            outcome,
+        });
     }
 
     fn effect(&mut self) -> Effect {
         let draw = self.chance.weighted(&[(4, 0), (4, 1), (3, 2), (1, 3)]);
         match draw {
             0 => Effect::Row,
-            1 => Effect::Increment { counter: self.chance.between(1, sql::COUNTERS + 1) },
+            1 => Effect::Increment {
+                counter: self.chance.between(1, sql::COUNTERS + 1),
+            },
             2 => {
                 let from = self.chance.between(1, sql::ACCOUNTS + 1);
-                Effect::Move { from, to: from % sql::ACCOUNTS + 1 }
+                Effect::Move {
+                    from,
+                    to: from % sql::ACCOUNTS + 1,
+                }
             }
             _ => Effect::Failing,
         }
@@ -109,7 +133,11 @@ impl Client {
     async fn attempts(&mut self, statements: Vec<Statement>, key: Option<Key>, effect: Effect) -> Outcome {
         let mut is_certain = true;
         for attempt in 0..ATTEMPTS_MAX {
-            let machine = if attempt == 0 && !self.chance.one_in(10) { self.favourite } else { self.anywhere() };
+            let machine = if attempt == 0 && !self.chance.one_in(10) {
+                self.favourite
+            } else {
+                self.anywhere()
+            };
             match self.attempt(machine, statements.clone(), key.clone()).await {
                 Attempt::Done(reply) => return outcome(&reply, effect, is_certain),
                 Attempt::Refused => {
@@ -125,7 +153,9 @@ impl Client {
     }
 
     async fn attempt(&mut self, machine: MachineId, statements: Vec<Statement>, key: Option<Key>) -> Attempt {
-        let Some(running) = self.world.machines[machine].running() else { return Attempt::Refused };
+        let Some(running) = self.world.machines[machine].running() else {
+            return Attempt::Refused;
+        };
         let Running { life, node, .. } = running;
         let mut write = node.stamp(statements, Kind::Execute, true);
         write.key = key;
@@ -154,21 +184,37 @@ impl Client {
     }
 
     fn anywhere(&mut self) -> MachineId {
-        if self.chance.one_in(2) { self.favourite } else { self.chance.index(self.world.machines.len()) }
+        if self.chance.one_in(2) {
+            self.favourite
+        } else {
+            self.chance.index(self.world.machines.len())
+        }
     }
 
     /// Reads some client's rows; a session read is of its own rows, at any node.
     async fn read(&mut self, is_linearizable: bool) {
         let machine = self.chance.index(self.world.machines.len());
-        let client = if is_linearizable { self.chance.between(1, self.world.plan.clients + 1) } else { self.id };
-        let Some(running) = self.world.machines[machine].running() else { return };
+        let client = if is_linearizable {
+            self.chance.between(1, self.world.plan.clients + 1)
+        } else {
+            self.id
+        };
+        let Some(running) = self.world.machines[machine].running() else {
+            return;
+        };
         let level = match (is_linearizable, self.chance.one_in(5)) {
             (true, true) => Level::Strong,
             (true, false) => Level::Linearizable,
             (false, _) => Level::None,
         };
         let min_index = if is_linearizable { 0 } else { self.seen };
-        let request = ReadRequest { level, freshness: None, freshness_strict: false, min_index, timeout: PATIENCE };
+        let request = ReadRequest {
+            level,
+            freshness: None,
+            freshness_strict: false,
+            min_index,
+            timeout: PATIENCE,
+        };
         let begin: Moment = self.world.trace.tick();
         let confirmed = tokio::select! {
             biased;
@@ -181,13 +227,28 @@ impl Client {
         match sql::view(&running.node, client) {
             Ok((rows, counters, sum)) => {
                 let end = self.world.trace.tick();
-                self.world.counts.add(if is_linearizable { "linearizable reads" } else { "session reads" });
+                self.world.counts.add(if is_linearizable {
+                    "linearizable reads"
+                } else {
+                    "session reads"
+                });
                 let node = running.life.name.clone();
-                self.world.history.read(Read { node, is_linearizable, client, begin, end, rows, counters, sum });
+                self.world.history.read(Read {
+                    node,
+                    is_linearizable,
+                    client,
+                    begin,
+                    end,
+                    rows,
+                    counters,
+                    sum,
+                });
             }
             Err(_) if !running.life.is_alive() => {}
             Err(error) if running.life.may_stop() => self.world.trace.line("read", error),
-            Err(error) => self.world.fail(format!("a read on {} failed: {error}", running.life.name)),
+            Err(error) => self
+                .world
+                .fail(format!("a read on {} failed: {error}", running.life.name)),
         }
     }
 
@@ -227,15 +288,24 @@ fn is_refusal(error: &Error) -> bool {
 }
 
 fn key(id: WriteId) -> Key {
-    let key = ClientKey { key: format!("{}-{}", id.client, id.sequence), body_hash: id.sequence };
-    Key { origin: Some(KeyOrigin::Client(key)) }
+    let key = ClientKey {
+        key: format!("{}-{}", id.client, id.sequence),
+        body_hash: id.sequence,
+    };
+    Key {
+        origin: Some(KeyOrigin::Client(key)),
+    }
 }
 
 /// What a reply says of the write.
 fn outcome(reply: &Reply, effect: Effect, is_certain: bool) -> Outcome {
     if problem(reply).is_some() {
         // A failure is an answer about this attempt and, by its key, about those before it.
-        return if is_certain || effect == Effect::Failing { Outcome::Refused } else { Outcome::Unknown };
+        return if is_certain || effect == Effect::Failing {
+            Outcome::Refused
+        } else {
+            Outcome::Unknown
+        };
     }
     let returned = reply.outcomes.iter().find_map(|outcome| match &outcome.kind {
         Some(OutcomeKind::Rows(rows)) => rows.rows.first()?.cells.first()?.value.clone(),
@@ -245,7 +315,10 @@ fn outcome(reply: &Reply, effect: Effect, is_certain: bool) -> Outcome {
         Some(Value::Integer(value)) => Some(value),
         Some(Value::Real(_) | Value::Text(_) | Value::Blob(_)) | None => None,
     };
-    Outcome::Acknowledged { index: reply.index, value }
+    Outcome::Acknowledged {
+        index: reply.index,
+        value,
+    }
 }
 
 /// What went wrong, if anything did.

@@ -20,7 +20,10 @@ pub struct MachineClock {
 impl MachineClock {
     /// A clock that is off by `error_us`.
     pub fn new(trace: Trace, error_us: i64) -> MachineClock {
-        MachineClock { trace, error_us: AtomicI64::new(error_us) }
+        MachineClock {
+            trace,
+            error_us: AtomicI64::new(error_us),
+        }
     }
 
     /// The clock jumps to another error.

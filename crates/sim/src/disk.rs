@@ -33,7 +33,11 @@ impl ProcessDisk {
     }
 
     fn file(&self, file: Box<dyn File>) -> Box<dyn File> {
-        Box::new(ProcessFile { file, life: self.life.clone(), trace: self.trace.clone() })
+        Box::new(ProcessFile {
+            file,
+            life: self.life.clone(),
+            trace: self.trace.clone(),
+        })
     }
 }
 

@@ -63,7 +63,11 @@ pub fn explore(seeds: Range<u64>, jobs: usize, mutation: Option<Mutation>) -> Re
         }
     }
     tally.report(&seeds, started.elapsed());
-    Ok(if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if tally.failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn start(seed: u64, mutation: Option<Mutation>) -> Result<Job> {
@@ -76,8 +80,18 @@ fn start(seed: u64, mutation: Option<Mutation>) -> Result<Job> {
     }
     let stdout = output.reopen().context("open a seed's output")?;
     let stderr = output.reopen().context("open a seed's output")?;
-    let child = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn().context("start a seed")?;
-    Ok(Job { seed, child, started: Instant::now(), output })
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(stderr)
+        .spawn()
+        .context("start a seed")?;
+    Ok(Job {
+        seed,
+        child,
+        started: Instant::now(),
+        output,
+    })
 }
 
 impl Tally {
@@ -104,7 +118,9 @@ impl Tally {
 
     /// Adds the counts of a seed's last line, `seed 1 ok trace …: 2 kill, 3 reset`.
     fn count(&mut self, output: &str) {
-        let Some((_, counts)) = output.lines().last().and_then(|line| line.split_once(": ")) else { return };
+        let Some((_, counts)) = output.lines().last().and_then(|line| line.split_once(": ")) else {
+            return;
+        };
         for (count, name) in counts.split(", ").filter_map(|item| item.split_once(' ')) {
             *self.counts.entry(name.to_owned()).or_default() += count.parse::<u64>().unwrap_or(0);
         }
@@ -116,7 +132,10 @@ impl Tally {
             println!("{count:>10} {name}");
         }
         let (ok, failed) = (self.ok, self.failed.len());
-        println!("seeds {seeds:?}: {ok} ok, {failed} failed in {:.0} s", elapsed.as_secs_f64());
+        println!(
+            "seeds {seeds:?}: {ok} ok, {failed} failed in {:.0} s",
+            elapsed.as_secs_f64()
+        );
         if failed > 0 {
             println!("failed: {:?}", self.failed);
         }

@@ -97,7 +97,14 @@ impl ProcessFiles {
         trace: Trace,
         is_wal_lying: bool,
     ) -> ProcessFiles {
-        ProcessFiles { files, folder, life, trace, is_wal_lying, flushes_left: Mutex::new(None) }
+        ProcessFiles {
+            files,
+            folder,
+            life,
+            trace,
+            is_wal_lying,
+            flushes_left: Mutex::new(None),
+        }
     }
 
     /// After `count` more flushes every flush fails.
@@ -107,13 +114,19 @@ impl ProcessFiles {
 
     /// Changes the image of `path`, unless the process is dead.
     fn change(&self, what: &'static str, path: &Path, change: impl FnOnce(&mut Image)) -> Action {
-        let Ok(below) = path.strip_prefix(&self.folder) else { return Action::Proceed };
+        let Ok(below) = path.strip_prefix(&self.folder) else {
+            return Action::Proceed;
+        };
         self.trace.fold(what, &[], below.as_os_str().as_encoded_bytes());
         let fate = self.life.operate();
         if fate != Fate::Dead {
             change(lock(&self.files.0).entry(below.to_owned()).or_default());
         }
-        if fate == Fate::Done { Action::Proceed } else { Action::Fail }
+        if fate == Fate::Done {
+            Action::Proceed
+        } else {
+            Action::Fail
+        }
     }
 
     fn is_flush_refused(&self) -> bool {
@@ -134,21 +147,29 @@ impl ProcessFiles {
 
 impl FileFaults for ProcessFiles {
     fn on_open(&self, path: &Path) -> Action {
-        let Ok(below) = path.strip_prefix(&self.folder) else { return Action::Proceed };
+        let Ok(below) = path.strip_prefix(&self.folder) else {
+            return Action::Proceed;
+        };
         if !self.life.is_alive() {
             return Action::Fail;
         }
         let mut images = lock(&self.files.0);
         if !images.contains_key(below) {
             // Read before SQLite has it open: to close it afterwards would drop SQLite's locks.
-            let Ok(bytes) = fs::read(path) else { return Action::Proceed };
+            let Ok(bytes) = fs::read(path) else {
+                return Action::Proceed;
+            };
             images.insert(below.to_owned(), Image::flushed(bytes));
         }
         Action::Proceed
     }
 
     fn on_read(&self, _path: &Path, _offset: u64, _length: usize) -> Action {
-        if self.life.is_alive() { Action::Proceed } else { Action::Fail }
+        if self.life.is_alive() {
+            Action::Proceed
+        } else {
+            Action::Fail
+        }
     }
 
     fn on_write(&self, path: &Path, offset: u64, data: &[u8]) -> Action {

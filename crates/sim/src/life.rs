@@ -45,7 +45,12 @@ pub enum Fate {
 impl Life {
     /// A process that has just started.
     pub fn new(name: String) -> Life {
-        Life { name, death: watch::Sender::new(None), fuse: Mutex::new(None), may_stop: AtomicBool::new(false) }
+        Life {
+            name,
+            death: watch::Sender::new(None),
+            fuse: Mutex::new(None),
+            may_stop: AtomicBool::new(false),
+        }
     }
 
     /// It has not died yet.

@@ -80,7 +80,11 @@ impl Machine {
             folder: folder.join(&name),
             name,
             files: MachineFiles::default(),
-            state: Mutex::new(State { chance, disk: MemDisk::new(), starts: 0 }),
+            state: Mutex::new(State {
+                chance,
+                disk: MemDisk::new(),
+                starts: 0,
+            }),
             running: watch::Sender::new(None),
         }
     }
@@ -172,7 +176,12 @@ impl Machine {
             },
         };
         self.files.prune(&folder);
-        let running = opened.map(|node| Running { life: life.clone(), node, files, disk });
+        let running = opened.map(|node| Running {
+            life: life.clone(),
+            node,
+            files,
+            disk,
+        });
         (life, running)
     }
 
@@ -207,7 +216,9 @@ impl Machine {
     async fn run(&self, world: &Arc<World>, running: Running) -> Option<Node> {
         let Running { life, node, .. } = running.clone();
         world.network.listen(self.id, life.clone(), Some(node.clone()));
-        world.trace.line(&self.name, format_args!("answers as node {}", node.peer().id));
+        world
+            .trace
+            .line(&self.name, format_args!("answers as node {}", node.peer().id));
         self.running.send_replace(Some(running));
         tokio::select! {
             biased;
@@ -239,7 +250,11 @@ impl Machine {
             }
             sqlite::faults::remove(&folder);
         });
-        let pause = if world.is_chaotic() { lock(&self.state).chance.millis(20, 2500) } else { Duration::from_millis(20) };
+        let pause = if world.is_chaotic() {
+            lock(&self.state).chance.millis(20, 2500)
+        } else {
+            Duration::from_millis(20)
+        };
         tokio::time::sleep(pause).await;
         death
     }

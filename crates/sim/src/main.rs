@@ -49,7 +49,14 @@ fn main() -> ExitCode {
 
 fn start() -> Result<ExitCode> {
     let arguments = Arguments::parse(std::env::args().skip(1))?;
-    let Arguments { seed, seeds, jobs, is_loud, log, mutation } = arguments;
+    let Arguments {
+        seed,
+        seeds,
+        jobs,
+        is_loud,
+        log,
+        mutation,
+    } = arguments;
     match (seed, seeds) {
         (Some(seed), None) => run::run(Plan::new(seed, mutation), Show { is_loud, log }),
         (None, Some(seeds)) => explore::explore(seeds, jobs.unwrap_or(1), mutation),

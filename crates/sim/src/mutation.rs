@@ -10,17 +10,25 @@ pub enum Mutation {
 }
 
 /// Each by the name that the command line knows.
-pub const NAMES: &[(&str, Mutation)] =
-    &[("no-log-flush", Mutation::NoLogFlush), ("no-sqlite-sync", Mutation::NoSqliteSync)];
+pub const NAMES: &[(&str, Mutation)] = &[
+    ("no-log-flush", Mutation::NoLogFlush),
+    ("no-sqlite-sync", Mutation::NoSqliteSync),
+];
 
 impl Mutation {
     /// The mutation called `name`.
     pub fn named(name: &str) -> Option<Mutation> {
-        NAMES.iter().find(|(known, _)| *known == name).map(|(_, mutation)| *mutation)
+        NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, mutation)| *mutation)
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        NAMES.iter().find(|(_, mutation)| *mutation == self).map_or("", |(name, _)| name)
+        NAMES
+            .iter()
+            .find(|(_, mutation)| *mutation == self)
+            .map_or("", |(name, _)| name)
     }
 }

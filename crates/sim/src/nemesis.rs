@@ -59,12 +59,16 @@ impl Nemesis {
 
     fn note(&self, kind: &'static str, machine: MachineId) {
         self.world.counts.add(kind);
-        self.world.trace.line(&self.world.machines[machine].name, format_args!("fault: {kind}"));
+        self.world
+            .trace
+            .line(&self.world.machines[machine].name, format_args!("fault: {kind}"));
     }
 
     /// Ends a process now, or in the middle of one of its next operations on the disk.
     fn end(&mut self, machine: MachineId, death: Death, kind: &'static str) {
-        let Some(running) = self.world.machines[machine].running() else { return };
+        let Some(running) = self.world.machines[machine].running() else {
+            return;
+        };
         self.note(kind, machine);
         if self.chance.one_in(3) {
             running.life.die(death);
@@ -121,7 +125,9 @@ impl Nemesis {
         self.note("slow route", machine);
         let other = self.other(machine);
         let slowness = u32::try_from(self.chance.between(5, 60)).unwrap_or(5);
-        self.world.network.change(machine, other, |route| route.slowness = slowness);
+        self.world
+            .network
+            .change(machine, other, |route| route.slowness = slowness);
         let pause = self.chance.millis(200, 4000);
         let world = self.world.clone();
         tokio::spawn(async move {
@@ -138,7 +144,9 @@ impl Nemesis {
 
     /// One of the next writes or flushes fails; the process must stop, and its machine is switched off.
     fn disk_error(&mut self, machine: MachineId) {
-        let Some(running) = self.world.machines[machine].running() else { return };
+        let Some(running) = self.world.machines[machine].running() else {
+            return;
+        };
         self.note("disk error", machine);
         running.life.allow_stop();
         let count = self.chance.below(20);
@@ -151,27 +159,45 @@ impl Nemesis {
     }
 
     async fn snapshot(&mut self, machine: MachineId) {
-        let Some(running) = self.world.machines[machine].running() else { return };
+        let Some(running) = self.world.machines[machine].running() else {
+            return;
+        };
         self.note("snapshot", machine);
         let trailing = Some(self.chance.below(10));
         let made = tokio::time::timeout(OPERATION_MAX, running.node.snapshot(trailing)).await;
+        match self.chance.below(6) {
+            // The log is cut, and now the power fails: what SQLite holds had better be durable.
+            0 => self.end(machine, Death::PowerLoss, "power loss"),
+            1 => self.blackout(),
+            _ => {}
+        }
         if let Ok(Err(error)) = made
             && running.life.is_alive()
             && !running.life.may_stop()
         {
-            self.world.trace.line(&self.world.machines[machine].name, format_args!("no snapshot: {error}"));
+            self.world
+                .trace
+                .line(&self.world.machines[machine].name, format_args!("no snapshot: {error}"));
         }
     }
 
     async fn transfer(&mut self) {
-        let Some((machine, running)) = self.world.leader() else { return };
+        let Some((machine, running)) = self.world.leader() else {
+            return;
+        };
         self.note("transfer", machine);
-        let target = if self.chance.one_in(2) { Some(self.other(machine)) } else { None };
+        let target = if self.chance.one_in(2) {
+            Some(self.other(machine))
+        } else {
+            None
+        };
         let target = target.map(|target| self.world.machines[target].name.clone());
         let transfer = running.node.transfer(target.as_deref(), OPERATION_MAX);
         if let Ok(result) = tokio::time::timeout(OPERATION_MAX, transfer).await {
             let told = result.map_or_else(|error| error.to_string(), |()| "done".to_owned());
-            self.world.trace.line("ops", format_args!("transfer to {target:?}: {told}"));
+            self.world
+                .trace
+                .line("ops", format_args!("transfer to {target:?}: {told}"));
         }
     }
 
@@ -182,14 +208,18 @@ impl Nemesis {
             return;
         }
         let name = self.world.machines[machine].name.clone();
-        let Some((leader, running)) = self.world.leader() else { return };
+        let Some((leader, running)) = self.world.leader() else {
+            return;
+        };
         if leader == machine {
             return;
         }
         self.note("replacement", machine);
         let removed = tokio::time::timeout(OPERATION_MAX, running.node.remove(&name)).await;
         if !matches!(removed, Ok(Ok(()))) || !running.life.is_alive() {
-            self.world.trace.line("ops", format_args!("{name} may or may not be removed"));
+            self.world
+                .trace
+                .line("ops", format_args!("{name} may or may not be removed"));
             return;
         }
         self.world.trace.line("ops", format_args!("{name} is removed"));

@@ -81,17 +81,29 @@ impl Network {
             chance,
             routes,
             processes: BTreeMap::new(),
-            addresses: addresses.into_iter().enumerate().map(|(id, address)| (address, id)).collect(),
+            addresses: addresses
+                .into_iter()
+                .enumerate()
+                .map(|(id, address)| (address, id))
+                .collect(),
             links: Vec::new(),
             frames: 0,
             breaks: 0,
         };
-        Network(Arc::new(Inner { trace, state: Mutex::new(state), changed: watch::Sender::new(0) }))
+        Network(Arc::new(Inner {
+            trace,
+            state: Mutex::new(state),
+            changed: watch::Sender::new(0),
+        }))
     }
 
     /// What `life` on `machine` uses to reach its peers.
     pub fn transport(&self, machine: MachineId, life: Arc<Life>) -> ProcessTransport {
-        ProcessTransport { network: self.clone(), machine, life }
+        ProcessTransport {
+            network: self.clone(),
+            machine,
+            life,
+        }
     }
 
     /// A process starts on `machine`; it refuses streams until its `node` is there.
@@ -130,7 +142,10 @@ impl Network {
     pub fn reset(&self, one: MachineId, other: MachineId) {
         let mut inside = self.inside();
         let links: Vec<Arc<Link>> = inside.links.iter().filter_map(Weak::upgrade).collect();
-        for link in links.into_iter().filter(|link| link.touches(one) && link.touches(other)) {
+        for link in links
+            .into_iter()
+            .filter(|link| link.touches(one) && link.touches(other))
+        {
             inside.breaks += 1;
             link.end(Duration::ZERO);
         }
@@ -204,7 +219,10 @@ impl Network {
         if let Some(node) = process.node {
             tokio::spawn(async move { node.accept(channel, Duplex { tx: far_tx, rx: far_rx }).await });
         }
-        Duplex { tx: near_tx, rx: near_rx }
+        Duplex {
+            tx: near_tx,
+            rx: near_rx,
+        }
     }
 
     /// How long a frame of `bytes` takes now.
@@ -217,7 +235,11 @@ impl Network {
     fn delivered(&self, from: MachineId, to: MachineId, channel: Channel, frame: &[u8]) {
         self.inside().frames += 1;
         let hash = xxhash_rust::xxh3::xxh3_64(frame);
-        self.0.trace.fold("frame", &[from as u64, to as u64, channel as u64, frame.len() as u64, hash], &[]);
+        self.0.trace.fold(
+            "frame",
+            &[from as u64, to as u64, channel as u64, frame.len() as u64, hash],
+            &[],
+        );
     }
 }
 
@@ -230,7 +252,11 @@ pub struct ProcessTransport {
 
 impl Transport for ProcessTransport {
     fn connect(&self, peer: &Peer, channel: Channel) -> BoxFuture<'static, io::Result<Duplex>> {
-        Box::pin(self.network.clone().connect(self.machine, self.life.clone(), peer.clone(), channel))
+        Box::pin(
+            self.network
+                .clone()
+                .connect(self.machine, self.life.clone(), peer.clone(), channel),
+        )
     }
 }
 

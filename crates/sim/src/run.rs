@@ -38,21 +38,36 @@ pub struct Show {
 /// When the run cannot be set up.
 pub fn run(plan: Plan, show: Show) -> Result<ExitCode> {
     if let Some(level) = show.log {
-        tracing_subscriber::fmt().with_max_level(level).without_time().with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_max_level(level)
+            .without_time()
+            .with_writer(std::io::stderr)
+            .init();
     }
     std::panic::set_hook(Box::new(|panic| {
-        PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(panic.to_string());
+        PANICS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(panic.to_string());
     }));
     let seed = plan.seed;
     entropy::seed(seed);
     sqlite::seed_randomness(i32::try_from(seed % 0x7fff_ffff).unwrap_or(0).max(1));
     // A thread that starts now draws its hash keys from the seed.
-    let simulation = std::thread::Builder::new().name("simulation".to_owned()).spawn(move || simulate(plan, show));
+    let simulation = std::thread::Builder::new()
+        .name("simulation".to_owned())
+        .spawn(move || simulate(plan, show));
     let joined = simulation.context("start the simulation's thread")?.join();
     let mut verdict = joined.map_err(|_| anyhow::anyhow!("the simulator panicked: {:?}", panics()))??;
-    verdict.failures.extend(panics().into_iter().map(|panic| format!("panic: {panic}")));
+    verdict
+        .failures
+        .extend(panics().into_iter().map(|panic| format!("panic: {panic}")));
     report(seed, &verdict);
-    Ok(if verdict.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if verdict.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn panics() -> Vec<String> {
@@ -60,8 +75,15 @@ fn panics() -> Vec<String> {
 }
 
 fn simulate(plan: Plan, show: Show) -> Result<Verdict> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    let parent = if Path::new(MEMORY).is_dir() { Path::new(MEMORY).to_owned() } else { std::env::temp_dir() };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()?;
+    let parent = if Path::new(MEMORY).is_dir() {
+        Path::new(MEMORY).to_owned()
+    } else {
+        std::env::temp_dir()
+    };
     let folder = tempfile::Builder::new().prefix("quorlite-sim-").tempdir_in(parent)?;
     let path = folder.path().canonicalize()?;
     let verdict = runtime.block_on(async {
@@ -75,7 +97,11 @@ fn simulate(plan: Plan, show: Show) -> Result<Verdict> {
 
 #[expect(clippy::print_stdout, reason = "the verdict is this program's output")]
 fn report(seed: u64, verdict: &Verdict) {
-    let counts: Vec<String> = verdict.counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let counts: Vec<String> = verdict
+        .counts
+        .iter()
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
     if !verdict.failures.is_empty() {
         let skipped = verdict.lines.len().saturating_sub(LINES_MAX);
         println!("history of seed {seed}, without its first {skipped} lines:");

@@ -40,7 +40,10 @@ pub fn schema() -> Vec<Statement> {
         statements.push(statement("INSERT OR IGNORE INTO counter VALUES(?, 0)", &[counter]));
     }
     for account in 1..=ACCOUNTS {
-        statements.push(statement(&format!("INSERT OR IGNORE INTO account VALUES(?, {BALANCE})"), &[account]));
+        statements.push(statement(
+            &format!("INSERT OR IGNORE INTO account VALUES(?, {BALANCE})"),
+            &[account],
+        ));
     }
     statements
 }
@@ -133,7 +136,10 @@ pub fn holding(node: &Node, name: &str, hash: u64) -> Result<Holding, String> {
 }
 
 fn written(row: &[Value]) -> (WriteId, Effect) {
-    let id = WriteId { client: unsigned(row, 0), sequence: unsigned(row, 1) };
+    let id = WriteId {
+        client: unsigned(row, 0),
+        sequence: unsigned(row, 1),
+    };
     let (a, b) = (unsigned(row, 3), unsigned(row, 4));
     let effect = match row.get(2) {
         Some(Value::Text(kind)) if kind == "increment" => Effect::Increment { counter: a },
@@ -161,7 +167,10 @@ fn unsigned(row: &[Value], column: usize) -> u64 {
 
 fn statement(sql: &str, numbers: &[u64]) -> Statement {
     let parameter = |number: &u64| Parameter::positional(Value::Integer(i64::try_from(*number).unwrap_or(i64::MAX)));
-    Statement { sql: sql.to_owned(), parameters: numbers.iter().map(parameter).collect() }
+    Statement {
+        sql: sql.to_owned(),
+        parameters: numbers.iter().map(parameter).collect(),
+    }
 }
 
 /// Runs queries in one snapshot of what `node` holds now.
@@ -169,7 +178,10 @@ fn read(node: &Node, statements: &[Statement]) -> Result<Vec<Vec<Vec<Value>>>, S
     let readers = node.readers();
     let mut lease = readers.check_out(READER_WAIT).map_err(|error| error.to_string())?;
     let mut rows = Rows::default();
-    let options = sqlite::QueryOptions { transaction: true, ..sqlite::QueryOptions::default() };
+    let options = sqlite::QueryOptions {
+        transaction: true,
+        ..sqlite::QueryOptions::default()
+    };
     lease
         .query(statements, &options, &mut rows, &sqlite::Cancel::new())
         .map_err(|error| error.to_string())?;

@@ -33,8 +33,17 @@ struct State {
 impl Trace {
     /// An empty trace that starts now, in virtual time; `root` is where files stand.
     pub fn new(root: &Path, is_loud: bool) -> Trace {
-        let state = State { hasher: Xxh3::new(), lines: Vec::new(), sequence: 0 };
-        Trace(Arc::new(Inner { start: Instant::now(), is_loud, root: root.display().to_string(), state: Mutex::new(state) }))
+        let state = State {
+            hasher: Xxh3::new(),
+            lines: Vec::new(),
+            sequence: 0,
+        };
+        Trace(Arc::new(Inner {
+            start: Instant::now(),
+            is_loud,
+            root: root.display().to_string(),
+            state: Mutex::new(state),
+        }))
     }
 
     /// Virtual microseconds since the start.

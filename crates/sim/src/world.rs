@@ -159,7 +159,10 @@ impl World {
 
     /// A process that believes that it leads; the one of the highest term.
     pub fn leader(&self) -> Option<(MachineId, Running)> {
-        let running = self.machines.iter().filter_map(|machine| Some((machine.id, machine.running()?)));
+        let running = self
+            .machines
+            .iter()
+            .filter_map(|machine| Some((machine.id, machine.running()?)));
         running
             .filter(|(_, running)| running.node.is_leader())
             .max_by_key(|(_, running)| running.node.status().term)
@@ -172,7 +175,10 @@ impl World {
         self.machines.iter().all(|machine| {
             machine.running().is_some_and(|running| {
                 let is_voter = |member: &&store::member::Member| member.voter && !member.catching_up;
-                members.iter().filter(is_voter).any(|member| member.peer.id == running.node.peer().id)
+                members
+                    .iter()
+                    .filter(is_voter)
+                    .any(|member| member.peer.id == running.node.peer().id)
             })
         }) && members.len() == self.machines.len()
     }
@@ -183,7 +189,9 @@ impl World {
         for machine in &self.machines {
             voters.push(machine.until_running().await.node.peer().clone());
         }
-        let Some(first) = self.machines[0].running() else { return };
+        let Some(first) = self.machines[0].running() else {
+            return;
+        };
         if let Err(error) = first.node.initialize(voters).await {
             self.fail(format!("initialize: {error}"));
         }
@@ -249,12 +257,16 @@ impl World {
             while !self.is_whole() {
                 sleep(Duration::from_millis(LOOK_MS)).await;
             }
-            self.insist(vec![Statement::new("INSERT INTO bulk(data) VALUES(zeroblob(1))")]).await
+            self.insist(vec![Statement::new("INSERT INTO bulk(data) VALUES(zeroblob(1))")])
+                .await
         });
         let whole = whole.await;
         operator.abort();
         let Ok(index) = whole else {
-            self.fail(format!("no progress within {RECOVERY:?} after everything was healed: {}", self.picture()));
+            self.fail(format!(
+                "no progress within {RECOVERY:?} after everything was healed: {}",
+                self.picture()
+            ));
             return;
         };
         let mut holdings = Vec::new();
@@ -288,7 +300,11 @@ impl World {
             return None;
         };
         if let Err(error) = running.node.wait_applied(index, RECOVERY).await {
-            self.fail(format!("{} does not catch up: {error}: {}", machine.name, self.picture()));
+            self.fail(format!(
+                "{} does not catch up: {error}: {}",
+                machine.name,
+                self.picture()
+            ));
             return None;
         }
         let hash = match running.node.content_hash().await {
@@ -360,7 +376,9 @@ async fn operate(world: Arc<World>) {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "no answer".to_owned(),
             };
-            world.trace.line("ops", format_args!("add {}: {told}", machine::label(&peer)));
+            world
+                .trace
+                .line("ops", format_args!("add {}: {told}", machine::label(&peer)));
         }
     }
 }
@@ -379,7 +397,11 @@ async fn audit(world: Arc<World>) {
             {
                 world.counts.add("content hashes");
                 let node = running.life.name.clone();
-                world.history.sample(Sample { node, index: hash.index, hash: hash.hash });
+                world.history.sample(Sample {
+                    node,
+                    index: hash.index,
+                    hash: hash.hash,
+                });
             }
         }
     }

@@ -26,7 +26,7 @@ pub struct Config {
     pub readers_max: usize,
     /// Entries since the last snapshot that trigger one.
     pub snapshot_entries: u64,
-    /// WAL bytes that trigger a checkpoint; 0 = off.
+    /// WAL bytes that trigger a checkpoint; 0 = twice the default.
     pub snapshot_wal_bytes: u64,
     /// How long a proposal may wait to be taken into the log.
     pub apply_timeout: Duration,

@@ -33,6 +33,9 @@ use crate::node::{Inner, Node};
 use crate::proposals::Budget;
 use crate::settings::Flags;
 
+/// A frame of SQLite's WAL: a page of the default size and its header.
+const WAL_FRAME_BYTES: u64 = 4096 + 24;
+
 impl Node {
     /// Opens the data directory and starts consensus: replays the tail of the log, joins nobody.
     ///
@@ -53,6 +56,9 @@ impl Node {
         let mut applier = Applier::open(&databases.path(), databases.options())?;
         if environment.runner == Runner::Threads {
             applier.backfill_beside();
+        }
+        if config.snapshot_wal_bytes > 0 {
+            applier.checkpoint_at(u32::try_from(config.snapshot_wal_bytes / WAL_FRAME_BYTES).unwrap_or(u32::MAX));
         }
         let flags = Flags::new(&config);
         let applied = applier.applied();

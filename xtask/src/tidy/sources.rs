@@ -68,7 +68,11 @@ fn places(file: &File) -> Vec<Finding> {
     for (index, line) in file.code.lines().enumerate() {
         for (_, word) in words(line) {
             if word == "unsafe" && !UNSAFE_HOMES.iter().any(|home| file.path.starts_with(home)) {
-                findings.push(Finding::at(file, index + 1, format!("`unsafe` outside {UNSAFE_HOMES:?}")));
+                findings.push(Finding::at(
+                    file,
+                    index + 1,
+                    format!("`unsafe` outside {UNSAFE_HOMES:?}"),
+                ));
             }
             if word == "openraft" && !OPENRAFT_HOMES.iter().any(|home| file.path.starts_with(home)) {
                 findings.push(Finding::at(

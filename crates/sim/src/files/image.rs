@@ -39,7 +39,11 @@ enum Survival {
 impl Image {
     /// A file whose every byte is flushed.
     pub fn flushed(bytes: Vec<u8>) -> Image {
-        Image { current: bytes.clone(), flushed: bytes, ..Image::default() }
+        Image {
+            current: bytes.clone(),
+            flushed: bytes,
+            ..Image::default()
+        }
     }
 
     /// What a reader sees.
@@ -50,7 +54,10 @@ impl Image {
     /// `bytes` are written at `offset`.
     pub fn write(&mut self, offset: usize, bytes: &[u8]) {
         put(&mut self.current, offset, bytes);
-        self.changes.push(Change::Write { offset, bytes: bytes.to_vec() });
+        self.changes.push(Change::Write {
+            offset,
+            bytes: bytes.to_vec(),
+        });
     }
 
     /// The file is cut or grown.

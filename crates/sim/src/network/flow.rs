@@ -37,7 +37,11 @@ pub enum State {
 impl Link {
     /// A stream that was just made.
     pub fn new(from: MachineId, to: MachineId, channel: Channel) -> Link {
-        Link { ends: (from, to), channel, state: watch::Sender::new(State::Open) }
+        Link {
+            ends: (from, to),
+            channel,
+            state: watch::Sender::new(State::Open),
+        }
     }
 
     /// It begins or ends at `machine`.
@@ -81,12 +85,22 @@ impl Link {
     /// Resolves when nothing arrives any more.
     async fn ending(&self) {
         // The sender lives as long as `self`.
-        let _ = self.state.subscribe().wait_for(|state| *state != State::Open).await.map(drop);
+        let _ = self
+            .state
+            .subscribe()
+            .wait_for(|state| *state != State::Open)
+            .await
+            .map(drop);
     }
 
     /// Resolves when both ends know.
     async fn broken(&self) {
-        let _ = self.state.subscribe().wait_for(|state| *state == State::Broken).await.map(drop);
+        let _ = self
+            .state
+            .subscribe()
+            .wait_for(|state| *state == State::Broken)
+            .await
+            .map(drop);
     }
 }
 
@@ -107,7 +121,15 @@ pub struct Flow {
 impl Flow {
     /// The flow along `route` of a stream between two processes.
     pub fn new(network: Network, link: Arc<Link>, route: (MachineId, MachineId), lives: [Arc<Life>; 2]) -> Flow {
-        Flow { network, link, route, lives, under_way: VecDeque::new(), is_closing: false, is_deaf: false }
+        Flow {
+            network,
+            link,
+            route,
+            lives,
+            under_way: VecDeque::new(),
+            is_closing: false,
+            is_deaf: false,
+        }
     }
 
     /// Carries frames until the stream breaks, or its sender ends it and all have arrived.
@@ -153,7 +175,9 @@ impl Flow {
         if !self.wait_for_route().await {
             return false;
         }
-        let Some((_, frame)) = self.under_way.pop_front() else { return true };
+        let Some((_, frame)) = self.under_way.pop_front() else {
+            return true;
+        };
         // A process that died this very moment neither sends nor hears.
         if !self.lives.iter().all(|life| life.is_alive()) || !self.link.is_open() {
             self.link.broken().await;

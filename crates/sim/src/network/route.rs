@@ -22,7 +22,12 @@ pub struct Route {
 
 impl Default for Route {
     fn default() -> Route {
-        Route { latency: Duration::from_millis(1), jitter: Duration::from_millis(1), slowness: 1, is_cut: false }
+        Route {
+            latency: Duration::from_millis(1),
+            jitter: Duration::from_millis(1),
+            slowness: 1,
+            is_cut: false,
+        }
     }
 }
 
@@ -31,13 +36,21 @@ impl Route {
     pub fn new(chance: &mut Chance) -> Route {
         let latency = Duration::from_micros(chance.between(100, 3000));
         let jitter = Duration::from_micros(chance.between(100, 4000));
-        Route { latency, jitter, ..Route::default() }
+        Route {
+            latency,
+            jitter,
+            ..Route::default()
+        }
     }
 
     /// How long a frame of `bytes` takes; now and then a packet of it is lost and sent again.
     pub fn delay(&self, chance: &mut Chance, bytes: usize) -> Duration {
         let jitter = chance.below(u64::try_from(self.jitter.as_micros()).unwrap_or(u64::MAX));
-        let resent = if chance.one_in(200) { chance.millis(20, 250) } else { Duration::ZERO };
+        let resent = if chance.one_in(200) {
+            chance.millis(20, 250)
+        } else {
+            Duration::ZERO
+        };
         let transfer = Duration::from_millis((bytes / BYTES_PER_MS) as u64);
         (self.latency + Duration::from_micros(jitter) + transfer) * self.slowness + resent
     }

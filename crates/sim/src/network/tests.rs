@@ -4,11 +4,22 @@ use super::*;
 
 fn network() -> Network {
     let addresses = (0..2).map(crate::machine::address).collect();
-    Network::new(addresses, Trace::new(std::path::Path::new("/nowhere"), false), Chance::new(1, "network"))
+    Network::new(
+        addresses,
+        Trace::new(std::path::Path::new("/nowhere"), false),
+        Chance::new(1, "network"),
+    )
 }
 
 /// One direction of a stream, without nodes.
-fn stream(network: &Network) -> (Arc<Link>, mpsc::Sender<bytes::Bytes>, mpsc::Receiver<bytes::Bytes>, Arc<Life>) {
+fn stream(
+    network: &Network,
+) -> (
+    Arc<Link>,
+    mpsc::Sender<bytes::Bytes>,
+    mpsc::Receiver<bytes::Bytes>,
+    Arc<Life>,
+) {
     let life = Arc::new(Life::new("n1.1".to_owned()));
     let link = Arc::new(Link::new(0, 1, Channel::Append));
     network.inside().links.push(Arc::downgrade(&link));

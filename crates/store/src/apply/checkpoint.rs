@@ -11,21 +11,23 @@ use std::thread::JoinHandle;
 use sqlite::checkpoint::Checkpointer;
 use sqlite::{Backfill, Error, Options, Writer};
 
-/// Frames at which a checkpoint begins: 8 MiB at 4 KiB each. Recovery after a crash reads at most a few times that.
-const START_FRAMES: u32 = 2048;
+/// Frames at which a checkpoint begins, unless told otherwise: 8 MiB at 4 KiB each. Recovery after a crash reads at most a
+/// few times that.
+pub(super) const START_FRAMES: u32 = 2048;
 /// Frames that the writer copies itself: 1 MiB, which holds it up for no longer than its two flushes.
 const FINISH_FRAMES_MAX: u32 = 256;
 /// Frames that the writer copies itself when backfilling does not get nearer.
 const FINISH_ANYWAY_FRAMES_MAX: u32 = 4096;
-/// After an attempt that could not finish, as many new frames pass before the next.
-const RETRY_FRAMES: u32 = 1024;
+/// After an attempt that could not finish, so many times fewer new frames than started it pass before the next.
+const RETRY_SHARE: u32 = 2;
 
 /// What runs beside, and answers itself for the next time.
 type Running = JoinHandle<(Checkpointer, Result<Option<Backfill>, Error>)>;
 
 /// How far the current round is.
-#[derive(Default)]
 pub(super) struct Checkpoints {
+    /// Frames at which a round begins.
+    start_frames: u32,
     idle: Option<Checkpointer>,
     running: Option<Running>,
     /// Frames known to be in the database.
@@ -39,6 +41,24 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
+    /// Rounds that begin at `start_frames`.
+    pub(super) fn new(start_frames: u32) -> Self {
+        Self {
+            start_frames,
+            idle: None,
+            running: None,
+            backfilled: 0,
+            left: None,
+            not_before: 0,
+            seen: 0,
+        }
+    }
+
+    /// See [`super::Applier::checkpoint_at`].
+    pub(super) fn start_at(&mut self, frames: u32) {
+        self.start_frames = frames;
+    }
+
     /// Goes on as far as it can without waiting; call it between two batches.
     pub(super) fn advance(&mut self, writer: &mut Writer, options: &Options, beside: bool) -> Result<(), Error> {
         let frames = writer.wal_frames();
@@ -47,7 +67,7 @@ impl Checkpoints {
         }
         self.seen = frames;
         self.collect()?;
-        if self.running.is_some() || frames < START_FRAMES.max(self.not_before) {
+        if self.running.is_some() || frames < self.start_frames.max(self.not_before) {
             return Ok(());
         }
         let left = frames.saturating_sub(self.backfilled);
@@ -102,7 +122,7 @@ impl Checkpoints {
         let done = writer.finish_checkpoint()?;
         self.note(done);
         // Either the next transaction starts the WAL over, or a reader needs it and time must pass.
-        self.not_before = self.seen + RETRY_FRAMES;
+        self.not_before = self.seen + self.start_frames / RETRY_SHARE;
         self.left = None;
         Ok(())
     }

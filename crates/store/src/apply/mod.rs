@@ -30,7 +30,7 @@ use sqlite::{Care, Conclusion, Generation, Options, Resume, Writer};
 
 pub use sqlite::{Error, Position};
 
-use checkpoint::Checkpoints;
+use checkpoint::{Checkpoints, START_FRAMES};
 use keys::{Claim, Keys};
 
 const SKIPPED: &str = "this entry was passed over by an operator: it has had no effect";
@@ -81,6 +81,7 @@ pub struct Applier {
     /// Indexes to pass over that the log names only later.
     skips_ahead: Vec<u64>,
     backfill_beside: bool,
+    checkpoint_frames: u32,
 }
 
 /// An open database and what is remembered with it.
@@ -106,11 +107,18 @@ impl Applier {
     /// What [`Writer::open`] reports.
     pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
         Ok(Self {
-            open: Some(Open::new(path, options)?),
+            open: Some(Open::new(path, options, START_FRAMES)?),
             options: options.clone(),
             skips_ahead: Vec::new(),
             backfill_beside: false,
+            checkpoint_frames: START_FRAMES,
         })
+    }
+
+    /// Begins a checkpoint whenever the WAL has grown to `frames`, from now on.
+    pub fn checkpoint_at(&mut self, frames: u32) {
+        self.checkpoint_frames = frames;
+        self.as_open_mut().checkpoints.start_at(frames);
     }
 
     /// Backfills the WAL on a thread beside this one from now on, instead of in [`Self::apply`].
@@ -207,7 +215,11 @@ impl Applier {
             open.checkpoints.join()?;
         }
         let generation = exchange()?;
-        self.open = Some(Open::new(&generation.database(), &self.options)?);
+        self.open = Some(Open::new(
+            &generation.database(),
+            &self.options,
+            self.checkpoint_frames,
+        )?);
         Ok(())
     }
 
@@ -435,11 +447,11 @@ impl Applier {
 }
 
 impl Open {
-    fn new(path: &Path, options: &Options) -> Result<Self, Error> {
+    fn new(path: &Path, options: &Options, checkpoint_frames: u32) -> Result<Self, Error> {
         let writer = Writer::open(path, options)?;
         Ok(Self {
             keys: Keys::load(&writer)?,
-            checkpoints: Checkpoints::default(),
+            checkpoints: Checkpoints::new(checkpoint_frames),
             writer,
         })
     }

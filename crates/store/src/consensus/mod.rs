@@ -122,7 +122,7 @@ pub(crate) fn config(heartbeat: Duration, election_timeout: Duration, log_kept: 
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: log_kept,
         // One record and one recycled segment for many entries, not one for each.
-        purge_batch_size: 256,
+        purge_batch_size: (log_kept / 4).clamp(1, 256),
         max_payload_entries: 512,
         replication_lag_threshold: u64::MAX,
         ..Config::default()
