@@ -187,7 +187,9 @@ async fn maintain(inner: &Inner) {
         Ok(Err(error)) => {
             inner.core.progress.stop(format!("checkpoint: {}", chain(&error)));
         }
-        Err(error) => debug!(%error, "no maintenance"),
+        // Unless it was closed, its thread has died: nothing would be applied any more.
+        Err(error) if !*inner.closing.borrow() => inner.core.progress.stop(chain(&error)),
+        Err(_) => {}
     }
 }
 
@@ -251,7 +253,8 @@ async fn made(inner: &Arc<Inner>, applied: u64) -> Result<u64, Error> {
 pub(crate) fn is_ready(inner: &Inner) -> bool {
     let leader = inner.core.with_metrics(|metrics| {
         let is_of_term = |id: &LogId| id.leader_id.term == metrics.current_term;
-        let known = membership::leads(metrics) || metrics.current_leader.is_some_and(|id| id != metrics.id);
+        let known = membership::leads(metrics)
+            || metrics.current_leader.is_some_and(|id| id != metrics.id) && inner.core.hears_leader();
         known.then(|| {
             (
                 metrics.current_leader,

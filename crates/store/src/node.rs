@@ -98,7 +98,7 @@ impl Node {
 
     /// This node leads, as far as it knows.
     pub fn is_leader(&self) -> bool {
-        self.inner.core.ensure_leading().is_ok()
+        self.inner.core.with_metrics(membership::leads)
     }
 
     /// Membership as last known here.

@@ -187,7 +187,8 @@ impl Core {
         (leader.id == self.id || self.hears_leader()).then_some(leader)
     }
 
-    fn hears_leader(&self) -> bool {
+    /// A leader spoke of late.
+    pub(crate) fn hears_leader(&self) -> bool {
         let silence_max = ELECTIONS * Duration::from_millis(self.raft.config().election_timeout_max);
         self.last_heard().at.is_some_and(|at| at.elapsed() < silence_max)
     }

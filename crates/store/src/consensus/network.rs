@@ -22,7 +22,7 @@ use openraft::raft::{
 use crate::consensus::control::Control;
 use crate::consensus::dial::Dialler;
 use crate::consensus::pipeline::Pipeline;
-use crate::consensus::snapshot::{self, Snapshot, SnapshotData};
+use crate::consensus::snapshot::{self, Pace, Snapshot, SnapshotData};
 use crate::consensus::state_machine::Progress;
 use crate::consensus::types::{Record, Types, Vote};
 use crate::consensus::wire::{self, AppendAsk, ControlAnswerKind, ControlAskKind};
@@ -173,7 +173,7 @@ impl RaftNetworkV2<Types> for Network {
             let duplex = self.dialler.dial(&self.peer, Channel::Bulk).await?;
             // Only now: a follower that is down must not keep the log from being purged.
             let _streaming = self.progress.streaming();
-            snapshot::send(duplex, vote, snapshot, self.runner).await
+            snapshot::send(duplex, vote, snapshot, Pace::from(self.runner)).await
         };
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),

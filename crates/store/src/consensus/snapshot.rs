@@ -8,16 +8,19 @@
 //! Invariants:
 //! * Position and membership in the head are read inside the transaction whose pages follow.
 //! * What arrives is used only whole, with the sender's length and XXH3, and after SQLite's own check (D7).
+//! * A slow follower does not pin the database: the rest is put aside, and the WAL can be reset (D10).
 //! * Memory on both sides is a few chunks, however large the database (D12).
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use sqlite::meta::Position;
 use sqlite::{Building, Cancel, Digest, Incoming, Journal, PinBounds, PinnedDatabase, Sent};
-use tracing::{debug, info};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
 
 use crate::consensus::codec::{self, PositionMessage, VoteMessage};
 use crate::consensus::dial::broken;
@@ -32,8 +35,30 @@ use crate::transport::Duplex;
 /// Bytes of one chunk: worth a frame, and a fraction of what a connection may buffer.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// How long a database may be pinned while it is sent: the WAL grows for as long.
+/// How long a database may be pinned while it is sent: the WAL grows for as long. The last resort, when there is no room
+/// to put it aside.
 const PIN_AGE_MAX: Duration = Duration::from_secs(600);
+
+/// A database that is not sent after this is put aside.
+const PINNED_MAX: Duration = Duration::from_secs(5);
+
+/// How a database is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Who reads the disk.
+    pub runner: Runner,
+    /// After this the rest is put aside.
+    pub pinned_max: Duration,
+}
+
+impl From<Runner> for Pace {
+    fn from(runner: Runner) -> Self {
+        Self {
+            runner,
+            pinned_max: PINNED_MAX,
+        }
+    }
+}
 
 /// How long the next chunk may take to leave, or to come. A peer that stands still longer than this is given up: here a
 /// pinned database, there a half-built one waits for it.
@@ -47,9 +72,15 @@ pub(crate) enum SnapshotData {
     /// The current database of a node in this process; nothing is copied until it is installed elsewhere.
     Here(Arc<Databases>),
     /// The current database, pinned to be sent.
-    Pinned(Box<PinnedDatabase>),
+    Pinned(Box<Pinned>),
     /// A database that was received, checked, and waits to be installed.
     Received(Building),
+}
+
+/// A pinned database, and where its rest can be put aside.
+pub(crate) struct Pinned {
+    database: PinnedDatabase,
+    folder: PathBuf,
 }
 
 pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<Types, SnapshotData>;
@@ -70,7 +101,10 @@ pub(crate) fn pin(databases: &Databases) -> Result<Option<Snapshot>, Error> {
     };
     Ok(Some(Snapshot {
         meta,
-        snapshot: SnapshotData::Pinned(Box::new(pinned)),
+        snapshot: SnapshotData::Pinned(Box::new(Pinned {
+            database: pinned,
+            folder: databases.current().home().to_owned(),
+        })),
     }))
 }
 
@@ -96,7 +130,7 @@ fn pinned(databases: &Databases) -> Result<PinnedDatabase, sqlite::Error> {
 pub(crate) fn installable(data: SnapshotData, databases: &Databases) -> Result<Building, Error> {
     let mut pinned = match data {
         SnapshotData::Received(building) => return Ok(building),
-        SnapshotData::Pinned(pinned) => *pinned,
+        SnapshotData::Pinned(pinned) => pinned.database,
         SnapshotData::Here(source) => pinned(&source)?,
     };
     let mut incoming = Incoming::new(databases.begin()?)?;
@@ -120,10 +154,14 @@ pub(crate) fn installable(data: SnapshotData, databases: &Databases) -> Result<B
 /// # Errors
 ///
 /// What broke the stream, or the receiver's own words.
-pub(crate) async fn send(mut duplex: Duplex, vote: Vote, snapshot: Snapshot, runner: Runner) -> io::Result<Vote> {
-    let SnapshotData::Pinned(mut pinned) = snapshot.snapshot else {
+pub(crate) async fn send(mut duplex: Duplex, vote: Vote, snapshot: Snapshot, pace: Pace) -> io::Result<Vote> {
+    let SnapshotData::Pinned(pinned) = snapshot.snapshot else {
         return Err(wire::invalid("only a pinned database can be sent"));
     };
+    let Pinned {
+        database: mut pinned,
+        folder,
+    } = *pinned;
     let head = SnapshotHead {
         vote: Some(VoteMessage::from(&vote)),
         last: pinned.position().map(PositionMessage::from),
@@ -136,8 +174,16 @@ pub(crate) async fn send(mut duplex: Duplex, vote: Vote, snapshot: Snapshot, run
         "sending database"
     );
     push(&mut duplex, BulkAskKind::Head(head)).await?;
+    let began = Instant::now();
+    let mut may_spill = true;
     loop {
-        let (back, chunk) = blocking(runner, move || {
+        let spills = may_spill && began.elapsed() >= pace.pinned_max;
+        may_spill &= !spills;
+        let folder = spills.then(|| folder.clone());
+        let (back, chunk) = blocking(pace.runner, move || {
+            if let Some(folder) = folder {
+                spill(&mut pinned, &folder);
+            }
             let chunk = next_chunk(&mut pinned);
             (pinned, chunk)
         })
@@ -162,6 +208,21 @@ pub(crate) async fn send(mut duplex: Duplex, vote: Vote, snapshot: Snapshot, run
         return Err(io::Error::other(answer.failed));
     }
     wire::required_vote(answer.vote)
+}
+
+/// Puts the rest of a database aside at the speed of the disk, so that a slow follower does not pin it.
+fn spill(pinned: &mut PinnedDatabase, folder: &Path) {
+    match pinned.spill(folder) {
+        Ok(()) => debug!(
+            bytes = pinned.bytes(),
+            "the rest of the database is put aside for a slow follower"
+        ),
+        // It is still pinned, and goes on as before.
+        Err(error) => warn!(
+            error = state_machine::chain(&error),
+            "the database stays pinned for a slow follower"
+        ),
+    }
 }
 
 fn next_chunk(pinned: &mut PinnedDatabase) -> Result<Option<Bytes>, sqlite::Error> {

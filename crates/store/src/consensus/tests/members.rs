@@ -22,7 +22,7 @@ use crate::member::Peer;
 use crate::node::Node;
 use crate::transport::{BoxFuture, Channel, Duplex, Transport};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Nobody can be reached.
 struct Nowhere;
@@ -50,7 +50,7 @@ impl Random for Counter {
 }
 
 /// A cluster of one, which leads.
-async fn lone() -> (TempDir, Node) {
+pub(super) async fn lone() -> (TempDir, Node) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let config = Config::new(dir.path().to_owned(), "a".to_owned(), "a:4002".to_owned());
     let environment = Environment {

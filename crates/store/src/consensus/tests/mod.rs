@@ -4,5 +4,6 @@ mod bytes;
 mod members;
 mod pipeline;
 mod settings;
+mod snapshot;
 mod suite;
 mod tail;
