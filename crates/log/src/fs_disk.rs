@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::{Disk, File};
 
 /// Zeros that are written at once. Large enough to be fast, small enough to stay out of the way in memory.
-const ZEROS_BYTES: usize = 256 * 1024;
+const ZEROS_BYTES: usize = 4096;
 
 /// A directory of a file system.
 #[derive(Debug, Clone)]
