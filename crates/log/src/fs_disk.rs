@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use crate::{Disk, File};
 
-/// Zeros that are written at once. Large enough to be fast, small enough to stay out of the way in memory.
+/// Zeros that are written at once. One page: what is written in larger pieces stands in the page cache as large folios, and
+/// Linux then writes a whole folio for each small record that is flushed (measured: 256 KiB of write_bytes per record).
 const ZEROS_BYTES: usize = 4096;
 
 /// A directory of a file system.
