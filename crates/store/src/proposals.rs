@@ -9,10 +9,8 @@
 
 use std::sync::Arc;
 
-use openraft::raft::responder::Responder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::consensus::types::Types;
 use crate::error::Error;
 
 /// Encoded bytes of proposals that are not applied yet. Beyond it a write is refused at once rather than queued: one
@@ -61,29 +59,6 @@ impl Budget {
         let held = self.free.clone().try_acquire_many_owned(cost);
         held.map(|held| Room { _held: held })
             .map_err(|_| Error::Overloaded("too many writes in progress; try again later"))
-    }
-}
-
-/// Who waits for a proposal's answer, and the room that it holds. The one who waits may have gone.
-pub(crate) struct Waiter<T> {
-    answer: oneshot::Sender<T>,
-    _room: Option<Room>,
-}
-
-impl<T> Waiter<T> {
-    pub(crate) fn new(room: Room) -> (Self, oneshot::Receiver<T>) {
-        let (answer, receiver) = oneshot::channel();
-        let waiter = Self {
-            answer,
-            _room: Some(room),
-        };
-        (waiter, receiver)
-    }
-}
-
-impl<T: Send + 'static> Responder<Types, T> for Waiter<T> {
-    fn on_complete(self, result: T) {
-        let _ = self.answer.send(result);
     }
 }
 

@@ -29,11 +29,12 @@ use crate::consensus::addresses::Addresses;
 use crate::consensus::dial::Dialler;
 use crate::consensus::state_machine::{Progress, StateMachine};
 use crate::consensus::types::{Answer, Proposal, Record, Types};
+use crate::consensus::waiter::Waiter;
 use crate::databases::Databases;
 use crate::environment::Runner;
 use crate::error::Error;
 use crate::member::{NodeId, Peer};
-use crate::proposals::{Room, Waiter};
+use crate::proposals::Room;
 use crate::status::Role;
 
 pub(crate) mod addresses;
@@ -50,6 +51,7 @@ pub(crate) mod snapshot;
 pub(crate) mod state_machine;
 pub(crate) mod tail;
 pub(crate) mod types;
+pub(crate) mod waiter;
 pub(crate) mod wire;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use openraft::storage::ApplyResponder;
 use sqlite::meta::Position;
 
 use crate::consensus::codec;
-use crate::proposals::Waiter;
+use crate::consensus::waiter::Waiter;
 
 /// What a member's record says about it, stored in each membership entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,7 @@
 //! Room is taken and given back: by size, by number, and by whom.
 
-use super::{Budget, COMMAND_BYTES_MAX, Room, Waiter};
+use super::{Budget, COMMAND_BYTES_MAX, Room};
 use crate::error::Error;
-use openraft::raft::responder::Responder;
 
 #[test]
 fn a_proposal_that_is_too_large_is_told_from_one_that_comes_too_early() {
@@ -24,14 +23,4 @@ fn small_proposals_are_bounded_by_number() {
     let budget = Budget::new();
     let taken: Vec<Room> = std::iter::from_fn(|| budget.take(1).ok()).collect();
     assert!((10_000..20_000).contains(&taken.len()), "{}", taken.len());
-}
-
-#[test]
-fn room_is_held_until_consensus_answers_not_until_the_client_goes() {
-    let budget = Budget::new();
-    let (waiter, receiver) = Waiter::<u32>::new(budget.take(COMMAND_BYTES_MAX).expect("room"));
-    drop(receiver);
-    assert!(budget.take(COMMAND_BYTES_MAX).is_err());
-    waiter.on_complete(1);
-    assert!(budget.take(COMMAND_BYTES_MAX).is_ok());
 }

@@ -79,7 +79,9 @@ impl Transport for Wire {
             let (from_there, back) = mpsc::channel(FRAMES_MAX);
             match fault {
                 Some(Fault::Hangs) => std::future::pending().await,
-                Some(Fault::Slow(delay)) => tokio::time::sleep(delay).await,
+                Some(Fault::Slow(delay)) => {
+                    let _ = tokio::time::timeout(delay, std::future::pending::<()>()).await;
+                }
                 Some(Fault::Silent) => {
                     // Held for as long as the other side holds its ends.
                     tokio::spawn(async move {

@@ -7,3 +7,4 @@ mod settings;
 mod snapshot;
 mod suite;
 mod tail;
+mod waiter;
