@@ -194,7 +194,7 @@ impl Node {
         match level {
             Level::None | Level::Auto => self.check_freshness(&read)?,
             Level::Weak => {
-                core.ensure_leading()?;
+                core.ensure_followed()?;
                 self.ready(read.timeout).await?;
             }
             Level::Linearizable => {
@@ -213,7 +213,7 @@ impl Node {
     /// Level none away from the leader: is what is here fresh enough?
     fn check_freshness(&self, read: &ReadRequest) -> Result<(), Error> {
         let Some(limit) = read.freshness else { return Ok(()) };
-        if self.is_leader() {
+        if self.inner.core.ensure_followed().is_ok() {
             return Ok(());
         }
         let heard = self.inner.core.last_heard();

@@ -340,14 +340,26 @@ impl Core {
         Err(Error::NotLeader { leader: self.leader() })
     }
 
-    /// The metrics, if this node leads.
+    /// Whether this node leads and was answered by a majority of late: what a weak read asks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotLeader`].
+    pub(crate) fn ensure_followed(&self) -> Result<(), Error> {
+        if self.is_followed()? {
+            return Ok(());
+        }
+        Err(Error::NotLeader { leader: self.leader() })
+    }
+
+    /// The metrics, if this node leads and a majority is behind it.
     ///
     /// # Errors
     ///
     /// [`Error::NotLeader`].
     fn leading(&self) -> Result<Metrics, Error> {
         let metrics = self.metrics();
-        if leads(&metrics) {
+        if leads(&metrics) && self.is_answered(&metrics) {
             return Ok(metrics);
         }
         Err(Error::NotLeader { leader: self.leader() })

@@ -85,7 +85,8 @@ impl Heard {
 }
 
 /// After a silence of this many election timeouts there is no leader: one that was followed is gone after the first, the
-/// wait for an election ends with the second, and who had won it would have spoken by the third.
+/// wait for an election ends with the second, and who had won it would have spoken by the third. A leader that no
+/// majority answered for as long has none behind it.
 const ELECTIONS: u32 = 3;
 
 /// One node's consensus.
@@ -185,14 +186,41 @@ impl Core {
     ///
     /// openraft names the leader of its term until there is another, which never comes where no majority is left.
     pub(crate) fn leader(&self) -> Option<Peer> {
-        let leader = self.with_metrics(membership::leader)?;
-        (leader.id == self.id || self.hears_leader()).then_some(leader)
+        self.with_metrics(|metrics| {
+            let leader = membership::leader(metrics)?;
+            let shows = if leader.id == self.id {
+                self.is_answered(metrics)
+            } else {
+                self.hears_leader()
+            };
+            shows.then_some(leader)
+        })
+    }
+
+    /// Whether this node is the leader of which there is a sign; false when another is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotLeader`] when no leader is known.
+    pub(crate) fn is_followed(&self) -> Result<bool, Error> {
+        let leader = self.leader().ok_or(Error::NotLeader { leader: None })?;
+        Ok(leader.id == self.id)
     }
 
     /// A leader spoke of late.
     pub(crate) fn hears_leader(&self) -> bool {
-        let silence_max = ELECTIONS * Duration::from_millis(self.raft.config().election_timeout_max);
-        self.last_heard().at.is_some_and(|at| at.elapsed() < silence_max)
+        self.last_heard().at.is_some_and(|at| at.elapsed() < self.silence_max())
+    }
+
+    /// A majority answered this leader of late; openraft lets it lead on without one.
+    fn is_answered(&self, metrics: &Metrics) -> bool {
+        let is_alone = metrics.membership_config.voter_ids().nth(1).is_none();
+        let answered = metrics.last_quorum_acked.as_ref();
+        is_alone || answered.is_some_and(|at| openraft::Instant::elapsed(&**at) < self.silence_max())
+    }
+
+    fn silence_max(&self) -> Duration {
+        ELECTIONS * Duration::from_millis(self.raft.config().election_timeout_max)
     }
 
     /// Waits until `reached` gives something, looking again whenever the metrics change; `None` when consensus stopped.
@@ -312,11 +340,8 @@ impl Core {
     ///
     /// As [`Self::read_index`]; [`Error::NotLeader`] only while no leader is known.
     pub(crate) async fn read_index_anywhere(&self) -> Result<u64, Error> {
-        if self.ensure_leading().is_ok() {
+        if self.is_followed()? {
             return self.read_index().await;
-        }
-        if self.leader().is_none() {
-            return Err(Error::NotLeader { leader: None });
         }
         self.asking.index().await
     }
