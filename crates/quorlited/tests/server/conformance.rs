@@ -35,6 +35,11 @@ fn a_node_without_a_leader_answers_as_specified() {
     run(Setting::Leaderless).unwrap();
 }
 
+#[test]
+fn a_leader_without_a_majority_answers_as_specified() {
+    run(Setting::Deposed).unwrap();
+}
+
 /// `SECTIONS` lists those of the specification: a line without a reason behind `-` needs a row.
 #[test]
 fn every_section_has_a_row() {
@@ -122,7 +127,12 @@ fn start(setting: Setting, flags: &[String]) -> Result<Cluster> {
         Setting::Follower => Cluster::start(3, flags),
         Setting::Leaderless => {
             let mut cluster = Cluster::start(3, flags)?;
-            cluster.lose_leader()?;
+            cluster.lose_majority(|cluster| cluster.follower())?;
+            Ok(cluster)
+        }
+        Setting::Deposed => {
+            let mut cluster = Cluster::start(3, flags)?;
+            cluster.lose_majority(|cluster| cluster.leader())?;
             Ok(cluster)
         }
     }
@@ -131,7 +141,7 @@ fn start(setting: Setting, flags: &[String]) -> Result<Cluster> {
 /// Asks everything in `row`; the first answer that differs is the fault.
 fn ask(cluster: &Cluster, setting: Setting, row: &Row) -> Result<()> {
     let (here, leader) = match setting {
-        Setting::One | Setting::Leaderless => (&cluster.nodes()[0], &cluster.nodes()[0]),
+        Setting::One | Setting::Leaderless | Setting::Deposed => (&cluster.nodes()[0], &cluster.nodes()[0]),
         Setting::Follower => (cluster.follower()?, cluster.leader()?),
     };
     if row.applied {

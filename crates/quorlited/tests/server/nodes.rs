@@ -146,13 +146,13 @@ impl Cluster {
         Ok(self.nodes.iter().find(|node| node.id != leader.id).unwrap_or(leader))
     }
 
-    /// Kills the leader and all followers but one, and waits until that one has noticed.
+    /// Kills all nodes but the one that is chosen, and waits until that one has noticed.
     ///
     /// # Errors
     ///
     /// The survivor keeps believing in a leader.
-    pub fn lose_leader(&mut self) -> Result<()> {
-        let survivor = self.follower()?.id.clone();
+    pub fn lose_majority(&mut self, choose: impl Fn(&Self) -> Result<&Node>) -> Result<()> {
+        let survivor = choose(self)?.id.clone();
         self.nodes.retain(|node| node.id == survivor);
         let survivor = &self.nodes[0];
         wait_for("survivor without a leader", || {

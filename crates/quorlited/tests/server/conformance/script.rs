@@ -6,7 +6,8 @@
 //!
 //! ## 5.2 an INSERT tells its rowid          section of the specification, then the rule
 //! @one                                      only on a lone node; @follower: only on a follower of three;
-//!                                           @leaderless: only on the last running node of three
+//!                                           @leaderless: only on the last running node of three, whether it
+//!                                           led before or followed
 //! @applied                                  first wait until the node has applied what the leader has
 //! > POST /db/execute?pretty                 a request; lines with `> ` that follow are its headers
 //! ["INSERT INTO t VALUES(1)"]               its body
@@ -60,6 +61,8 @@ pub enum Setting {
     Follower,
     /// A follower whose leader and only peer are gone.
     Leaderless,
+    /// A leader whose followers are gone: it answers as the follower that lost its leader does.
+    Deposed,
 }
 
 /// A request and the answer that the specification gives.
@@ -91,7 +94,10 @@ pub struct Answer {
 impl Row {
     /// Whether this row is asked in `setting`.
     pub fn holds_in(&self, setting: Setting) -> bool {
-        self.only.map_or(setting != Setting::Leaderless, |only| only == setting)
+        match setting {
+            Setting::One | Setting::Follower => self.only.is_none_or(|only| only == setting),
+            Setting::Leaderless | Setting::Deposed => self.only == Some(Setting::Leaderless),
+        }
     }
 }
 
