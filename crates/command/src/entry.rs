@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use crate::request::Write;
+use crate::request::{Key, Write};
 
 /// The version that this release writes; a newer one in a log is refused by name (D11).
 pub const VERSION: u32 = 1;
@@ -17,7 +17,7 @@ pub struct Command {
     #[prost(uint32, tag = "1")]
     pub version: u32,
     /// What to do; `None` does nothing (a strong read's empty entry).
-    #[prost(oneof = "Action", tags = "2, 3, 4")]
+    #[prost(oneof = "Action", tags = "2, 3, 4, 5, 6")]
     pub action: Option<Action>,
 }
 
@@ -33,6 +33,65 @@ pub enum Action {
     /// Fix the cluster's settings.
     #[prost(message, tag = "4")]
     Settings(Settings),
+    /// Gather a piece of what is to be loaded.
+    #[prost(message, tag = "5")]
+    Chunk(Chunk),
+    /// Load what was gathered, or give it up.
+    #[prost(message, tag = "6")]
+    Load(Load),
+}
+
+/// A piece of what is to be loaded; one that is there already changes nothing.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Chunk {
+    /// The load that it belongs to: a random number, drawn by whoever took the load in.
+    #[prost(fixed64, tag = "1")]
+    pub load: u64,
+    /// Where it stands in the whole.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// The bytes.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub bytes: Bytes,
+}
+
+/// The end of a load.
+///
+/// `clock_us` and `seed` are as those of a write.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Load {
+    /// The load.
+    #[prost(fixed64, tag = "1")]
+    pub load: u64,
+    /// Bytes of the whole: a load that has not as many is refused.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    /// What was gathered, and what becomes of it.
+    #[prost(enumeration = "Form", tag = "3")]
+    pub form: i32,
+    /// Microseconds since 1970 UTC when it was proposed.
+    #[prost(sint64, tag = "4")]
+    pub clock_us: i64,
+    /// Seed of `random()` and `randomblob()` in SQL text.
+    #[prost(fixed64, tag = "5")]
+    pub seed: u64,
+    /// Makes a retry harmless.
+    #[prost(message, optional, tag = "6")]
+    pub key: Option<Key>,
+}
+
+/// What becomes of what was gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum Form {
+    /// It is given up.
+    Nothing = 0,
+    /// A SQLite file, validated by the proposer: it replaces the database.
+    File = 1,
+    /// SQL text: it runs as one unit.
+    Text = 2,
+    /// A SQLite file that only the one node of the cluster has, validated: it replaces the database (`/boot`).
+    Boot = 3,
 }
 
 /// See [`Action::Skip`].

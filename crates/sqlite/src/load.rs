@@ -4,22 +4,22 @@
 //! depends on its bytes alone; [`adopt`] changes a few pages. Neither touches the current database.
 //!
 //! ```text
-//!  Upload ──write──► db/8/db.sqlite ──validate──► sound, and nothing in it that would stop a replica
-//!                                     ──adopt──► a foreign sqlite_quorlite removed, ours created with our row ──► flushed
-//!                                                                                                └──► Home::switch
+//!  Upload ──write──► a file beside ──validate──► sound, and nothing in it that would stop a replica
+//!                                 ──adopt──► its WAL: a foreign sqlite_quorlite removed, ours created with our row
+//!                                 ──bring──► db/8/db.sqlite, linked ──► Home::switch
 //! ```
 //!
 //! Invariants:
 //! * The same bytes are found fit, or unfit, on every replica (D3).
-//! * What is adopted is flushed, in one file, and marked to be opened with a WAL.
+//! * What is adopted is flushed. The file itself is as it was gathered but for the two bytes that say how it is opened.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode as Code};
 
 use crate::content;
 use crate::error::{self, Error};
@@ -28,6 +28,7 @@ use crate::meta::{self, State};
 use crate::open::{self, Options};
 use crate::pages;
 use crate::strip;
+use crate::writer::Writer;
 
 /// What a body must begin with to be taken for a SQLite file (spec §11.2).
 const HEAD: &[u8] = b"SQLite format";
@@ -43,23 +44,19 @@ const OWN_REFERENCES: &str = "SELECT s.name FROM sqlite_schema AS s, pragma_fore
                               WHERE s.type='table' AND f.\"table\" LIKE 'sqlite\\_quorlite%' ESCAPE '\\' \
                               AND s.name NOT LIKE 'sqlite\\_quorlite%' ESCAPE '\\' LIMIT 1";
 
-/// Tables of ours that outlive a load: without them a retried write would run a second time.
-const MEMORY: [&str; 2] = ["sqlite_quorlite_keys", "sqlite_quorlite_windows"];
+/// Tables of ours that outlive a load: without keys and windows a retried write would run a second time.
+const MEMORY: [&str; 3] = [
+    "sqlite_quorlite_keys",
+    "sqlite_quorlite_windows",
+    "sqlite_quorlite_loads",
+];
 
-/// What [`adopt`] writes into a file.
-#[derive(Clone, Copy, Debug)]
-pub struct Stamp<'a> {
-    /// Our row.
-    pub state: &'a State,
-    /// The database whose keys are remembered on; `None` for none.
-    pub memory_of: Option<&'a Path>,
-}
-
-/// A file that is being received, to be loaded as a whole.
+/// A file that is being received, to be loaded as a whole; dropped before [`Upload::finish`], it is removed.
 pub struct Upload {
-    building: Building,
+    path: PathBuf,
     file: File,
     bytes: u64,
+    is_kept: bool,
 }
 
 /// Whether `body` is to be taken for a SQLite file rather than for SQL text; its first 14 bytes are enough.
@@ -68,18 +65,18 @@ pub fn is_database(body: &[u8]) -> bool {
 }
 
 impl Upload {
-    /// Begins to receive into `building`, which is empty.
+    /// Begins to receive into `path`, where no file is yet.
     ///
     /// # Errors
     ///
     /// [`Error::Io`].
-    pub fn new(building: Building) -> Result<Self, Error> {
-        let path = building.database();
+    pub fn new(path: PathBuf) -> Result<Self, Error> {
         let file = File::create_new(&path).map_err(Error::io(format!("create {}", path.display())))?;
         Ok(Self {
-            building,
+            path,
             file,
             bytes: 0,
+            is_kept: false,
         })
     }
 
@@ -101,15 +98,32 @@ impl Upload {
         Ok(())
     }
 
-    /// Checks the whole of it. Blocks for as long as it takes to read it all.
+    /// Checks the whole of it, and makes it durable. Blocks for as long as it takes to read it all.
     ///
     /// # Errors
     ///
     /// As [`validate`]; what was received is then removed.
-    pub fn finish(self, options: &Options) -> Result<Building, Error> {
-        drop(self.file);
-        validate(&self.building.database(), options)?;
-        Ok(self.building)
+    pub fn finish(mut self, options: &Options) -> Result<PathBuf, Error> {
+        validate(&self.path, options)?;
+        let flush = |path: &Path| File::open(path).and_then(|file| file.sync_all());
+        flush(&self.path)
+            .and_then(|()| self.path.parent().map_or(Ok(()), flush))
+            .map_err(Error::io(format!("flush {}", self.path.display())))?;
+        self.is_kept = true;
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        for path in [self.path.clone(), pages::beside(&self.path, "-journal")] {
+            if let Err(error) = pages::remove_if_there(&path) {
+                tracing::warn!(%error, "a database that was not loaded is left over");
+            }
+        }
     }
 }
 
@@ -150,33 +164,61 @@ pub fn validate(path: &Path, options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the file at `path`, which was [validated](validate), a database of ours with the row of `stamp`.
-///
-/// Flushed on return, as one file; its folder is not. Blocks on the disk, not for the size of the file if that was
-/// flushed before.
-///
-/// # Errors
-///
-/// [`Error::Unfit`] when its schema stands in the way; [`Error::Io`]; [`Error::Sqlite`].
-pub fn adopt(path: &Path, stamp: Stamp<'_>, options: &Options) -> Result<(), Error> {
-    mark(path, ROLLBACK)?;
+impl Writer {
+    /// Makes the file at `path`, which was [validated](validate), a database of ours in the state of this one, with what
+    /// the running transaction has changed: our row, keys, windows and loads. What changes stands in a WAL beside it, so
+    /// that a file whose adoption was cut short can be adopted again.
+    ///
+    /// Flushed on return; the folder is not. Blocks on the disk, not for the size of the file if that was flushed before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unfit`] when its schema stands in the way; [`Error::Io`]; [`Error::Sqlite`].
+    pub fn adopt(&self, path: &Path, options: &Options) -> Result<(), Error> {
+        self.past_authorizer(|current| adopt(path, self.state(), Some(current), options))
+    }
+}
+
+/// See [`Writer::adopt`]; `memory` is the database whose keys are remembered on.
+pub(crate) fn adopt(path: &Path, state: &State, memory: Option<&Connection>, options: &Options) -> Result<(), Error> {
+    mark(path, WAL)?;
     let connection = open::open_private(path, options)?;
-    open::pragma(&connection, "journal_mode", "MEMORY")?;
+    open::pragma(&connection, "wal_autocheckpoint", "0")?;
     strip::strip(&connection).map_err(judged)?;
-    meta::create(&connection, stamp.state)?;
-    if let Some(current) = stamp.memory_of {
-        copy_memory(&open::open_reader(current, options)?, &connection)?;
+    meta::create(&connection, state)?;
+    if let Some(current) = memory {
+        copy_memory(current, &connection)?;
     }
     connection
         .close()
         .map_err(|(_, error)| Error::sqlite("close a loaded database")(error))?;
-    mark(path, WAL)?;
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(Error::io(format!("flush {}", path.display())))
+    for file in [path.to_owned(), pages::beside(path, "-wal")] {
+        File::open(&file)
+            .and_then(|open| open.sync_all())
+            .map_err(Error::io(format!("flush {}", file.display())))?;
+    }
+    Ok(())
 }
 
-/// Copies what is remembered of keys.
+/// Brings an adopted file into `building`, whose folder is on the same file system; it stays where it was, too.
+///
+/// # Errors
+///
+/// [`Error::Io`].
+pub fn bring(path: &Path, building: &Building) -> Result<(), Error> {
+    let database = building.database();
+    let link = |from: &Path, to: &Path| match fs::hard_link(from, to) {
+        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+            fs::copy(from, to).map(drop)
+        }
+        linked => linked,
+    };
+    link(path, &database)
+        .and_then(|()| fs::rename(pages::beside(path, "-wal"), pages::beside(&database, "-wal")))
+        .map_err(Error::io(format!("bring {} into place", path.display())))
+}
+
+/// Copies what is remembered besides our row.
 fn copy_memory(from: &Connection, to: &Connection) -> Result<(), Error> {
     let copy = |table: &str| -> rusqlite::Result<()> {
         let mut rows = from.prepare(&format!("SELECT * FROM {table}"))?;
@@ -195,7 +237,7 @@ fn copy_memory(from: &Connection, to: &Connection) -> Result<(), Error> {
         MEMORY.iter().try_for_each(|table| copy(table))?;
         to.execute_batch("COMMIT")
     };
-    copy_all().map_err(Error::sqlite("copy the keys that are remembered"))
+    copy_all().map_err(Error::sqlite("copy what is remembered of keys"))
 }
 
 /// Refuses by name what SQLite would refuse in other words, or on its first write alone.
@@ -241,7 +283,7 @@ fn text(connection: &Connection, sql: &str) -> Result<Option<String>, Error> {
 /// What SQLite says against a file is the file's fault, unless the disk or the memory failed (D4).
 fn unfit(error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
-        Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory | ErrorCode::DiskFull | ErrorCode::CannotOpen) => {
+        Some(Code::SystemIoFailure | Code::OutOfMemory | Code::DiskFull | Code::CannotOpen) => {
             Error::sqlite("check a database to load")(error)
         }
         Some(_) | None => Error::Unfit(error::text(&error)),

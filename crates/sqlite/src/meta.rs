@@ -1,9 +1,9 @@
 //! Our own tables inside the replicated database: what makes a database file the state at an index (D2).
 //!
 //! `sqlite_quorlite` holds one row, written in the transaction of every batch; `sqlite_quorlite_keys` the client keys
-//! with their replies; `sqlite_quorlite_windows` the windows of forwarding nodes. The name, reserved by SQLite, keeps
-//! users from dropping, altering, indexing or triggering them, and keeps them out of `.tables` and `.dump`. They are no
-//! part of the content that replicas compare.
+//! with their replies; `sqlite_quorlite_windows` the windows of forwarding nodes; `sqlite_quorlite_loads` how much of a
+//! load is gathered. The name, reserved by SQLite, keeps users from dropping, altering, indexing or triggering them, and
+//! keeps them out of `.tables` and `.dump`. They are no part of the content that replicas compare.
 
 use bytes::Bytes;
 use command::rows::CellRef;
@@ -33,6 +33,10 @@ CREATE TABLE sqlite_quorlite_windows(
   incarnation INTEGER NOT NULL, boot INTEGER NOT NULL, used INTEGER NOT NULL, highest INTEGER NOT NULL,
   bits BLOB NOT NULL, PRIMARY KEY(incarnation, boot)
 ) WITHOUT ROWID;
+";
+/// Came after the first database of version 1: it is made where it is missing.
+const CREATE_LOADS: &str = "
+CREATE TABLE IF NOT EXISTS sqlite_quorlite_loads(id INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, used INTEGER NOT NULL);
 ";
 const READ: &str = "SELECT format, term, idx, effect, clock_us, last_rowid, changes, total_changes, membership_term, \
                     membership_idx, membership, settings, skips FROM sqlite_quorlite WHERE id=1";
@@ -126,6 +130,28 @@ pub fn find(connection: &Connection) -> Result<Found, Error> {
 ///
 /// [`Error::Sqlite`] when SQLite refuses.
 pub fn create(connection: &Connection, state: &State) -> Result<(), Error> {
+    under_writable_schema(connection, |connection| {
+        connection
+            .execute_batch(&format!("BEGIN IMMEDIATE;{CREATE}{CREATE_LOADS}"))
+            .and_then(|()| connection.execute(WRITE, rusqlite::params_from_iter(row(state))))
+            .and_then(|_| connection.execute_batch("COMMIT"))
+    })
+}
+
+/// Creates what an older database of ours lacks; conditions as those of [`create`].
+///
+/// # Errors
+///
+/// [`Error::Sqlite`] when SQLite refuses.
+pub fn complete(connection: &Connection) -> Result<(), Error> {
+    under_writable_schema(connection, |connection| connection.execute_batch(CREATE_LOADS))
+}
+
+/// Does what SQLite lets nobody do with a `sqlite_` table otherwise.
+fn under_writable_schema(
+    connection: &Connection,
+    act: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> Result<(), Error> {
     let what = "create sqlite_quorlite";
     let set = |on: bool| {
         connection
@@ -135,13 +161,9 @@ pub fn create(connection: &Connection, state: &State) -> Result<(), Error> {
             .map_err(Error::sqlite(what))
     };
     set(true)?;
-    let created = connection
-        .execute_batch(&format!("BEGIN IMMEDIATE;{CREATE}"))
-        .and_then(|()| connection.execute(WRITE, rusqlite::params_from_iter(row(state))))
-        .and_then(|_| connection.execute_batch("COMMIT"))
-        .map_err(Error::sqlite(what));
+    let done = act(connection).map_err(Error::sqlite(what));
     set(false)?;
-    created
+    done
 }
 
 /// Reads the row.

@@ -124,6 +124,8 @@ pub(crate) fn open_private(path: &Path, options: &Options) -> Result<Connection,
     ffi::vfs::register()?;
     let connection = Connection::open_with_flags_and_vfs(path, flags, ffi::vfs::PLAIN)
         .map_err(Error::sqlite("open a database to rework"))?;
+    // First of all: alone with the file, SQLite needs no shared memory for a WAL.
+    pragma(&connection, "locking_mode", "EXCLUSIVE")?;
     configure(&connection, options)?;
     pragma(&connection, "synchronous", "OFF")?;
     Ok(connection)

@@ -16,6 +16,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use command::rows::CellRef;
@@ -27,6 +28,7 @@ use crate::home::{Building, Generation};
 use crate::meta::{self, Position, State};
 use crate::open::{self, Options};
 use crate::pin::{Pin, PinBounds};
+use crate::staging::{self, KeptLoad};
 use crate::strip::{self, Scratch, Stripped};
 use crate::watch::{Cancel, Clock};
 
@@ -77,6 +79,14 @@ pub struct PinnedDatabase {
     /// Bytes given out.
     offset: u64,
     hasher: Xxh3,
+    gathered: Vec<Gathered>,
+}
+
+/// What a snapshot says is gathered to be loaded; it travels with the database.
+pub struct Gathered {
+    /// The load, and how many bytes of its file count.
+    pub load: KeptLoad,
+    file: File,
 }
 
 enum Source {
@@ -123,7 +133,15 @@ impl PinnedDatabase {
     ) -> Result<Self, Error> {
         let pin = Pin::take(generation, options, clock, bounds)?;
         let page_count = strip::number(pin.connection(), "PRAGMA page_count")?;
-        Self::of(pin, None, page_count, journal)
+        let mut gathered = Vec::new();
+        for load in staging::read_loads(pin.connection())? {
+            let path = staging::path(generation.home(), load.id);
+            let file = File::open(&path).map_err(Error::io(format!("open {}", path.display())))?;
+            gathered.push(Gathered { load, file });
+        }
+        let mut pinned = Self::of(pin, None, page_count, journal)?;
+        pinned.gathered = gathered;
+        Ok(pinned)
     }
 
     /// Pins the database as it is now, to be streamed without our tables: what any SQLite takes for a database of its own.
@@ -163,7 +181,13 @@ impl PinnedDatabase {
             page_count,
             offset: 0,
             hasher: Xxh3::new(),
+            gathered: Vec::new(),
         })
+    }
+
+    /// What is gathered beside it, as far as this snapshot says.
+    pub fn gathered(&self) -> &[Gathered] {
+        &self.gathered
     }
 
     /// The last entry applied in it.
@@ -302,6 +326,22 @@ impl PinnedDatabase {
             filled += read;
         }
         Ok(filled)
+    }
+}
+
+impl Gathered {
+    /// Fills `buffer` from `offset` on, as far as the load goes, and answers how many bytes. Reads the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        let left = self.load.bytes.saturating_sub(offset);
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        self.file
+            .read_exact_at(&mut buffer[..length], offset)
+            .map_err(Error::io("read what is gathered to be loaded"))?;
+        Ok(length)
     }
 }
 

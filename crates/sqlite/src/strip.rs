@@ -79,8 +79,6 @@ impl Stripped {
         let page_size = number(pin.connection(), "PRAGMA page_size")?;
         copy_pages(pin, &path, page_size)?;
         let connection = open::open_private(&path, options)?;
-        // Alone with the file, SQLite needs no shared memory for the WAL.
-        open::pragma(&connection, "locking_mode", "EXCLUSIVE")?;
         open::pragma(&connection, "journal_mode", "WAL")?;
         open::pragma(&connection, "wal_autocheckpoint", "0")?;
         strip(&connection)?;

@@ -299,6 +299,14 @@ impl Writer {
             .ours(sql, |session| meta::visit(session, sql, values, show))
     }
 
+    /// Reads this database past the authorizer, with what the running transaction has changed.
+    pub(crate) fn past_authorizer<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
+        self.context.ours.store(true, Relaxed);
+        let answer = read(self.session.connection());
+        self.context.ours.store(false, Relaxed);
+        answer
+    }
+
     fn engine(&self) -> Engine<'_> {
         Engine {
             session: &self.session,
@@ -343,7 +351,10 @@ fn find_or_create(path: &Path, connection: &Connection) -> Result<State, Error> 
         reason,
     };
     match meta::find(connection)? {
-        Found::Ours(state) => Ok(state),
+        Found::Ours(state) => {
+            meta::complete(connection)?;
+            Ok(state)
+        }
         Found::Nothing => {
             meta::create(connection, &State::default())?;
             Ok(State::default())

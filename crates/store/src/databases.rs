@@ -73,6 +73,11 @@ impl Databases {
         self.home().current().database()
     }
 
+    /// The folder of all generations.
+    pub(crate) fn home_folder(&self) -> PathBuf {
+        self.home().current().home().to_owned()
+    }
+
     /// The readers of the current generation.
     pub(crate) fn readers(&self) -> Arc<Readers> {
         self.readers.clone()

@@ -21,6 +21,7 @@ pub mod error;
 mod executor;
 mod identity;
 mod keeper;
+pub mod load;
 pub mod member;
 pub mod node;
 mod open;

@@ -28,6 +28,7 @@ use crate::error::Error;
 use crate::executor::Executor;
 use crate::identity;
 use crate::keeper::{self, DiskSpace};
+use crate::load;
 use crate::member::{NodeId, Peer};
 use crate::node::{Inner, Node};
 use crate::proposals::Budget;
@@ -60,6 +61,7 @@ impl Node {
         if config.snapshot_wal_bytes > 0 {
             applier.checkpoint_at(u32::try_from(config.snapshot_wal_bytes / WAL_FRAME_BYTES).unwrap_or(u32::MAX));
         }
+        load::resume(&mut applier, &databases, &log)?;
         let flags = Flags::new(&config);
         let applied = applier.applied();
         if let Some(fixed) = &applied.settings {

@@ -8,11 +8,13 @@ use command::statement::Statement;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::{Stamp, Upload, adopt, is_database};
+use super::{Upload, adopt, bring, is_database, validate};
 use crate::error::Error;
 use crate::home::{Building, Home};
+use crate::keys::KeptKey;
 use crate::meta::{self, Position, State};
 use crate::open::{self, Options};
+use crate::staging::KeptLoad;
 use crate::writer::Writer;
 use crate::{Care, Conclusion, Resume};
 
@@ -48,23 +50,19 @@ impl Bench {
     }
 
     fn upload(&mut self, bytes: &[u8]) -> Result<Building, Error> {
-        let mut upload = Upload::new(self.home.begin().unwrap()).unwrap();
+        let building = self.home.begin().unwrap();
+        let mut upload = Upload::new(building.database()).unwrap();
         for chunk in bytes.chunks(1000) {
             upload.write(chunk).unwrap();
         }
         assert_eq!(upload.bytes(), bytes.len() as u64);
-        upload.finish(&self.options)
+        upload.finish(&self.options).map(|_| building)
     }
 
     /// Loads a file at index 9, and switches to it.
     fn load(&mut self, bytes: &[u8]) -> Result<PathBuf, Error> {
         let building = self.upload(bytes)?;
-        let state = state();
-        let stamp = Stamp {
-            state: &state,
-            memory_of: None,
-        };
-        adopt(&building.database(), stamp, &self.options)?;
+        adopt(&building.database(), &state(), None, &self.options)?;
         Ok(self.home.switch(building).unwrap().database())
     }
 
@@ -262,34 +260,65 @@ fn rows_that_break_a_check_are_taken() {
 }
 
 #[test]
-fn keys_are_remembered_over_a_load() {
+fn what_is_remembered_outlives_a_load_with_what_is_not_yet_committed() {
     let mut bench = Bench::new();
     let current = bench.home.current().database();
     let mut writer = Writer::open(&current, &bench.options).unwrap();
     write(&mut writer, "CREATE TABLE old(a)");
+    let key = |index| KeptKey {
+        index,
+        body_hash: 5,
+        reply: Some(b"reply".to_vec()),
+    };
     writer.begin().unwrap();
-    writer
-        .keep_key(
-            "mine",
-            &crate::keys::KeptKey {
-                index: 4,
-                body_hash: 5,
-                reply: Some(b"reply".to_vec()),
-            },
-        )
-        .unwrap();
+    writer.keep_key("before", &key(4)).unwrap();
     writer.commit().unwrap().unwrap();
     let file = bench.file(SETUP);
     let building = bench.upload(&file).unwrap();
-    let state = state();
-    let stamp = Stamp {
-        state: &state,
-        memory_of: Some(&current),
+    writer.begin().unwrap();
+    writer.keep_key("this one", &key(11)).unwrap();
+    let load = KeptLoad {
+        id: u64::MAX,
+        bytes: 7,
+        used: 10,
     };
-    adopt(&building.database(), stamp, &bench.options).unwrap();
+    writer.keep_load(&load).unwrap();
+    writer.state_mut().applied = Some(Position { term: 3, index: 11 });
+    writer.adopt(&building.database(), &bench.options).unwrap();
+    drop(writer);
     let path = bench.home.switch(building).unwrap().database();
     let writer = Writer::open(&path, &bench.options).unwrap();
-    assert_eq!(writer.find_key("mine").unwrap().unwrap().reply.unwrap(), b"reply");
+    assert_eq!(writer.committed().applied, Some(Position { term: 3, index: 11 }));
+    assert_eq!(writer.find_key("before").unwrap().unwrap().reply.unwrap(), b"reply");
+    assert_eq!(writer.find_key("this one").unwrap().unwrap().index, 11);
+    assert_eq!(writer.loads().unwrap(), [load]);
+}
+
+#[test]
+fn an_adoption_leaves_the_file_as_it_was_and_can_be_done_again() {
+    let mut bench = Bench::new();
+    let theirs = bench.file_by(|connection| {
+        meta::create(connection, &State::default()).unwrap();
+        connection
+            .execute_batch(&format!("PRAGMA auto_vacuum=FULL; {SETUP}"))
+            .unwrap();
+    });
+    let staged = bench.dir.path().join("staged");
+    fs::write(&staged, &theirs).unwrap();
+    validate(&staged, &bench.options).unwrap();
+    for _ in 0..2 {
+        adopt(&staged, &state(), None, &bench.options).unwrap();
+        let mut now = fs::read(&staged).unwrap();
+        now[18..20].copy_from_slice(&theirs[18..20]);
+        assert!(now == theirs, "but for two bytes");
+        let building = bench.home.begin().unwrap();
+        bring(&staged, &building).unwrap();
+        assert!(staged.exists());
+        let path = bench.home.switch(building).unwrap().database();
+        let reader = open::open_reader(&path, &bench.options).unwrap();
+        assert_eq!(meta::read(&reader).unwrap(), state());
+        assert_eq!(text(&reader, "PRAGMA integrity_check"), "ok");
+    }
 }
 
 #[test]

@@ -56,6 +56,7 @@ fn a_database_of_version_1_is_read() {
     assert_eq!(writer.windows().unwrap(), [window()]);
     assert_eq!(writer.find_key("a key").unwrap(), Some(key()));
     assert_eq!(writer.find_key("another").unwrap(), None);
+    assert_eq!(writer.loads().unwrap(), []);
 }
 
 /// Writes the fixture anew; only for a new version, under a new name.

@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use command::reply::Reply;
-use command::request::{ClientKey, ForwardKey, KeyOrigin, Write};
+use command::request::{ClientKey, ForwardKey, Key, KeyOrigin};
 use prost::Message;
 use sqlite::keys::{KeptKey, KeptWindow};
 use sqlite::{Error, Writer};
@@ -76,9 +76,9 @@ impl Keys {
         })
     }
 
-    /// Looks whether `write`, at `index` in the log, may run.
-    pub(super) fn claim(&mut self, writer: &Writer, index: u64, write: &Write) -> Result<Claim, Error> {
-        match origin(write) {
+    /// Looks whether what came under `key`, at `index` in the log, may run.
+    pub(super) fn claim(&mut self, writer: &Writer, index: u64, key: Option<&Key>) -> Result<Claim, Error> {
+        match origin(key) {
             None => Ok(Claim::Run),
             Some(KeyOrigin::Client(key)) => self.claim_client(writer, index, key),
             Some(KeyOrigin::Forward(key)) => Ok(self.claim_forward(index, key)),
@@ -86,8 +86,8 @@ impl Keys {
     }
 
     /// Keeps the reply of a write that has run.
-    pub(super) fn keep(&mut self, writer: &Writer, index: u64, write: &Write, reply: &Reply) -> Result<(), Error> {
-        match origin(write) {
+    pub(super) fn keep(&mut self, writer: &Writer, index: u64, key: Option<&Key>, reply: &Reply) -> Result<(), Error> {
+        match origin(key) {
             None => Ok(()),
             Some(KeyOrigin::Client(key)) => {
                 let bytes = timeless(reply).encode_to_vec();
@@ -228,8 +228,8 @@ impl Keys {
     }
 }
 
-fn origin(write: &Write) -> Option<&KeyOrigin> {
-    write.key.as_ref().and_then(|key| key.origin.as_ref())
+fn origin(key: Option<&Key>) -> Option<&KeyOrigin> {
+    key.and_then(|key| key.origin.as_ref())
 }
 
 fn same(one: &ForwardKey, other: &ForwardKey) -> bool {

@@ -27,7 +27,8 @@ use super::{Applier, Body, Entry, indexed};
 /// Loads under way at a time; the one that was used least recently makes room for another.
 const LOADS_MAX: usize = 2;
 
-const GAP: &str = "this piece does not follow on what was gathered of its load: the load was given up, or a piece is missing";
+const GAP: &str =
+    "this piece does not follow on what was gathered of its load: the load was given up, or a piece is missing";
 const UNKNOWN: &str = "nothing was gathered under this load, or not all of it: begin it anew";
 const NOT_ALONE: &str = "not single-node";
 
@@ -82,26 +83,36 @@ impl Applier {
         Ok(files == Some(false) || !self.as_open().writer.loads()?.is_empty())
     }
 
-    /// Gathers once more, after a restart, what the log holds: `actions` are those of its entries that may be applied
-    /// already, in order. Removes the files of loads that are no longer under way, but for those that are `awaited`.
+    /// Gathers a piece once more after a restart: the log still holds it, and its entry is applied.
     ///
     /// # Errors
     ///
     /// [`Error::Io`].
-    pub fn gather_again<'c>(
-        &mut self,
-        chunks: impl Iterator<Item = &'c Chunk>,
-        awaited: &[u64],
-    ) -> Result<(), Error> {
-        let known = self.as_open().writer.loads()?;
-        let Some(loads) = &mut self.loads else { return Ok(()) };
-        for chunk in chunks {
-            if known.iter().any(|load| load.id == chunk.load && end(chunk) <= load.bytes) {
-                loads.staging.write(chunk.load, chunk.offset, &chunk.bytes)?;
+    pub fn gather_again(&mut self, chunk: &Chunk) -> Result<(), Error> {
+        let known = self.gathered(chunk.load)?;
+        match &mut self.loads {
+            Some(loads) if known.is_some_and(|bytes| end(chunk) <= bytes) => {
+                loads.staging.write(chunk.load, chunk.offset, &chunk.bytes)
             }
+            Some(_) | None => Ok(()),
         }
-        let kept: Vec<u64> = known.iter().map(|load| load.id).chain(awaited.iter().copied()).collect();
-        loads.staging.keep_only(&kept)
+    }
+
+    /// Removes, after a restart, the files of loads that are no longer under way, but for those that are `awaited`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn sweep_loads(&mut self, awaited: &[u64]) -> Result<(), Error> {
+        let known = self.as_open().writer.loads()?;
+        let kept: Vec<u64> = known
+            .iter()
+            .map(|load| load.id)
+            .chain(awaited.iter().copied())
+            .collect();
+        self.loads
+            .as_mut()
+            .map_or(Ok(()), |loads| loads.staging.keep_only(&kept))
     }
 
     /// Bytes gathered of a load; `None` when it is not under way.

@@ -17,6 +17,7 @@
 
 mod checkpoint;
 mod keys;
+mod load;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,14 +25,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use command::entry::{Action, Command, Settings};
 use command::reply::Reply;
-use command::request::Write;
+use command::request::{Key, Write};
 use prost::Message;
 use sqlite::{Care, Conclusion, Generation, Options, Resume, Writer};
 
 pub use sqlite::{Error, Position};
 
+pub use load::Generations;
+
 use checkpoint::{Checkpoints, START_FRAMES};
 use keys::{Claim, Keys};
+use load::{Loads, load_of};
 
 const SKIPPED: &str = "this entry was passed over by an operator: it has had no effect";
 const SETTINGS_FIXED: &str = "the cluster's settings are fixed: foreign keys and extensions cannot change";
@@ -82,6 +86,8 @@ pub struct Applier {
     skips_ahead: Vec<u64>,
     backfill_beside: bool,
     checkpoint_frames: u32,
+    /// `None` while nobody serves loads.
+    loads: Option<Loads>,
 }
 
 /// An open database and what is remembered with it.
@@ -112,6 +118,7 @@ impl Applier {
             skips_ahead: Vec::new(),
             backfill_beside: false,
             checkpoint_frames: START_FRAMES,
+            loads: None,
         })
     }
 
@@ -184,7 +191,12 @@ impl Applier {
     ///
     /// A failed flush is fatal and never retried (D5).
     pub fn make_durable(&mut self) -> Result<Option<Position>, Error> {
-        self.as_open_mut().writer.make_durable()
+        self.flush_loads()?;
+        let durable = self.as_open_mut().writer.make_durable()?;
+        if let Some(at) = durable {
+            self.remove_useless(at.index)?;
+        }
+        Ok(durable)
     }
 
     /// Goes on with checkpoints when no batch comes; [`Self::apply`] does so after each.
@@ -295,6 +307,9 @@ impl Applier {
 
     /// Applies an entry that cannot run in a transaction. It may run again after a crash: that is harmless.
     fn apply_alone(&mut self, entry: &Entry) -> Result<Reply, Error> {
+        if let Some(load) = load_of(entry) {
+            return self.apply_load(entry, load);
+        }
         let Some(write) = write_of(entry) else {
             return self.apply_by_itself(entry, Care::Quick, Resume::default());
         };
@@ -302,7 +317,7 @@ impl Applier {
             return self.apply_by_itself(entry, Care::Quick, Resume::default());
         }
         self.begin()?;
-        let claim = self.claim(entry, write)?;
+        let claim = self.claim(entry, write.key.as_ref())?;
         self.rollback()?;
         let reply = match claim {
             Claim::Answered(_) => return self.apply_by_itself(entry, Care::Quick, Resume::default()),
@@ -313,7 +328,7 @@ impl Applier {
                 indexed(ran.reply, entry)
             }
         };
-        self.keep(entry, write, &reply)?;
+        self.keep(entry, write.key.as_ref(), &reply)?;
         self.arrive(entry);
         match self.commit()? {
             None => Ok(reply),
@@ -346,13 +361,16 @@ impl Applier {
                     Reply::default()
                 }
                 Some(Action::Settings(settings)) => self.apply_settings(settings),
+                Some(Action::Chunk(chunk)) => self.apply_chunk(entry, chunk)?,
+                // Reached when it is skipped: it stands alone otherwise.
+                Some(Action::Load(_)) => Reply::default(),
             },
         };
         Ok(Ended::In(indexed(reply, entry)))
     }
 
     fn apply_write(&mut self, entry: &Entry, write: &Write, care: Care, resume: Resume) -> Result<Ended, Error> {
-        if let Claim::Answered(reply) = self.claim(entry, write)? {
+        if let Claim::Answered(reply) = self.claim(entry, write.key.as_ref())? {
             return Ok(Ended::In(reply));
         }
         let writer = &mut self.as_open_mut().writer;
@@ -363,7 +381,7 @@ impl Applier {
         };
         writer.state_mut().effect = ran.effect;
         let reply = indexed(ran.reply, entry);
-        self.keep(entry, write, &reply)?;
+        self.keep(entry, write.key.as_ref(), &reply)?;
         Ok(Ended::In(reply))
     }
 
@@ -402,14 +420,14 @@ impl Applier {
         self.skips_ahead.contains(&index) || self.as_open().writer.state().skips.contains(&index)
     }
 
-    fn claim(&mut self, entry: &Entry, write: &Write) -> Result<Claim, Error> {
+    fn claim(&mut self, entry: &Entry, key: Option<&Key>) -> Result<Claim, Error> {
         let open = self.as_open_mut();
-        open.keys.claim(&open.writer, entry.position.index, write)
+        open.keys.claim(&open.writer, entry.position.index, key)
     }
 
-    fn keep(&mut self, entry: &Entry, write: &Write, reply: &Reply) -> Result<(), Error> {
+    fn keep(&mut self, entry: &Entry, key: Option<&Key>, reply: &Reply) -> Result<(), Error> {
         let open = self.as_open_mut();
-        open.keys.keep(&open.writer, entry.position.index, write, reply)
+        open.keys.keep(&open.writer, entry.position.index, key, reply)
     }
 
     fn begin(&mut self) -> Result<(), Error> {
@@ -458,7 +476,7 @@ impl Open {
 }
 
 fn stands_alone(entry: &Entry) -> bool {
-    write_of(entry).is_some_and(Writer::stands_alone)
+    load_of(entry).is_some() || write_of(entry).is_some_and(Writer::stands_alone)
 }
 
 fn write_of(entry: &Entry) -> Option<&Write> {
@@ -466,7 +484,7 @@ fn write_of(entry: &Entry) -> Option<&Write> {
         Body::Blank | Body::Membership(_) => None,
         Body::Command(command) => match &command.action {
             Some(Action::Write(write)) => Some(write),
-            Some(Action::Skip(_) | Action::Settings(_)) | None => None,
+            Some(Action::Skip(_) | Action::Settings(_) | Action::Chunk(_) | Action::Load(_)) | None => None,
         },
     }
 }

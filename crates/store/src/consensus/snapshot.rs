@@ -1,11 +1,12 @@
 //! A whole database to a follower that fell off the log: one pinned read transaction, as a stream of chunks.
 //!
 //! ```text
-//!  leader:   pin ─► Head ─► Chunk, Chunk, … ─► End(XXH3)        writes go on beside it
+//!  leader:   pin ─► Head ─► Chunk, Chunk, … ─► Gathered … ─► End(XXH3)        writes go on beside it
 //!  follower:          fresh generation ─► checked ─► install ─► Answer
 //! ```
 //!
 //! Invariants:
+//! * What is gathered to be loaded travels with the database whose rows say how far it is.
 //! * Position and membership in the head are read inside the transaction whose pages follow.
 //! * What arrives is used only whole, with the sender's length and XXH3, and after SQLite's own check (D7).
 //! * A slow follower does not pin the database: the rest is put aside, and the WAL can be reset (D10).
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sqlite::meta::Position;
+use sqlite::staging::Staging;
 use sqlite::{Building, Cancel, Digest, Incoming, Journal, PinBounds, PinnedDatabase, Sent};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -25,7 +27,7 @@ use tracing::{debug, info, warn};
 use crate::consensus::codec::{self, PositionMessage, VoteMessage};
 use crate::consensus::dial::broken;
 use crate::consensus::types::{SnapshotMeta, StoredMembership, Types, Vote, log_id};
-use crate::consensus::wire::{self, BulkAsk, BulkAskKind, SnapshotAnswer, SnapshotHead};
+use crate::consensus::wire::{self, BulkAsk, BulkAskKind, GatheredPiece, SnapshotAnswer, SnapshotHead};
 use crate::consensus::{Core, state_machine};
 use crate::databases::{Databases, blocking};
 use crate::environment::Runner;
@@ -195,6 +197,7 @@ pub(crate) async fn send(mut duplex: Duplex, vote: Vote, snapshot: Snapshot, pac
             None => break,
         }
     }
+    let pinned = send_gathered(&mut duplex, pinned, pace.runner).await?;
     let digest = pinned
         .digest()
         .ok_or_else(|| wire::invalid("a database ended before its length"))?;
@@ -223,6 +226,43 @@ fn spill(pinned: &mut PinnedDatabase, folder: &Path) {
             "the database stays pinned for a slow follower"
         ),
     }
+}
+
+/// Sends what is gathered beside the database, as far as the database says, and gives the database back.
+///
+/// The snapshot is released by now: all of it has been read.
+async fn send_gathered(duplex: &mut Duplex, mut pinned: PinnedDatabase, runner: Runner) -> io::Result<PinnedDatabase> {
+    for place in 0..pinned.gathered().len() {
+        let mut offset = 0;
+        loop {
+            let (back, piece) = blocking(runner, move || {
+                let piece = gathered_piece(&pinned, place, offset);
+                (pinned, piece)
+            })
+            .await
+            .map_err(io::Error::other)?;
+            pinned = back;
+            let piece = piece.map_err(io::Error::other)?;
+            if piece.bytes.is_empty() {
+                break;
+            }
+            offset += piece.bytes.len() as u64;
+            push(duplex, BulkAskKind::Gathered(piece)).await?;
+        }
+    }
+    Ok(pinned)
+}
+
+fn gathered_piece(pinned: &PinnedDatabase, place: usize, offset: u64) -> Result<GatheredPiece, sqlite::Error> {
+    let gathered = &pinned.gathered()[place];
+    let mut bytes = vec![0; CHUNK_BYTES];
+    let filled = gathered.read(offset, &mut bytes)?;
+    bytes.truncate(filled);
+    Ok(GatheredPiece {
+        load: gathered.load.id,
+        offset,
+        bytes: bytes.into(),
+    })
 }
 
 fn next_chunk(pinned: &mut PinnedDatabase) -> Result<Option<Bytes>, sqlite::Error> {
@@ -279,11 +319,19 @@ async fn install(core: &Arc<Core>, duplex: &mut Duplex) -> io::Result<Vote> {
     let building = core.databases.begin().map_err(io::Error::other)?;
     let mut incoming = Incoming::new(building).map_err(io::Error::other)?;
     let runner = core.runner;
+    let mut staging = Staging::new(&core.databases.home_folder());
     let hash = loop {
         match pull(duplex).await? {
             BulkAskKind::Chunk(chunk) => {
                 let written = blocking(runner, move || incoming.write(&chunk).map(|()| incoming)).await;
                 incoming = written.map_err(io::Error::other)?.map_err(io::Error::other)?;
+            }
+            BulkAskKind::Gathered(piece) => {
+                let written = blocking(runner, move || {
+                    let written = staging.write(piece.load, piece.offset, &piece.bytes);
+                    written.map(|()| staging)
+                });
+                staging = written.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
             }
             BulkAskKind::End(hash) => break hash,
             BulkAskKind::Head(_) => return Err(wire::invalid("a second head")),
@@ -301,7 +349,11 @@ async fn install(core: &Arc<Core>, duplex: &mut Duplex) -> io::Result<Vote> {
         position,
     };
     let databases = core.databases.clone();
-    let received = blocking(runner, move || incoming.finish(sent, databases.options())).await;
+    let received = blocking(runner, move || {
+        staging.flush()?;
+        incoming.finish(sent, databases.options())
+    })
+    .await;
     let received = received.map_err(io::Error::other)?.map_err(io::Error::other)?;
     let meta = SnapshotMeta {
         last_log_id: Some(last.into()),

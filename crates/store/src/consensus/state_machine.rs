@@ -338,7 +338,7 @@ fn settings(entry: &Entry) -> Option<&Settings> {
     };
     match &proposal.command().action {
         Some(Action::Settings(settings)) => Some(settings),
-        Some(Action::Write(_) | Action::Skip(_)) | None => None,
+        Some(Action::Write(_) | Action::Skip(_) | Action::Chunk(_) | Action::Load(_)) | None => None,
     }
 }
 

@@ -172,7 +172,7 @@ pub(crate) struct TransferAnswer {
 /// A frame on a bulk stream.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct BulkAsk {
-    #[prost(oneof = "BulkAskKind", tags = "1, 2, 3")]
+    #[prost(oneof = "BulkAskKind", tags = "1, 2, 3, 4")]
     pub kind: Option<BulkAskKind>,
 }
 
@@ -187,6 +187,21 @@ pub(crate) enum BulkAskKind {
     /// All bytes are sent; their XXH3.
     #[prost(fixed64, tag = "3")]
     End(u64),
+    /// A piece of what is gathered to be loaded, beside the database.
+    #[prost(message, tag = "4")]
+    Gathered(GatheredPiece),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct GatheredPiece {
+    /// The load's number.
+    #[prost(fixed64, tag = "1")]
+    pub load: u64,
+    /// Where the piece stands in the whole.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub bytes: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -3,6 +3,7 @@
 mod cluster;
 mod crashes;
 mod flags;
+mod load;
 mod lone;
 mod membership;
 mod network;

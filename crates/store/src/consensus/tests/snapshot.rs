@@ -56,6 +56,7 @@ async fn what_is_put_aside_for_a_slow_follower_arrives_whole() {
             BulkAskKind::Chunk(chunk) => incoming.write(&chunk).expect("room"),
             BulkAskKind::End(hash) => break hash,
             BulkAskKind::Head(_) => panic!("a second head"),
+            BulkAskKind::Gathered(piece) => panic!("nothing is gathered: {piece:?}"),
         }
         chunks += 1;
     };

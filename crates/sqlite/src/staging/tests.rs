@@ -1,0 +1,39 @@
+//! The files of loads.
+
+use std::fs;
+
+use super::Staging;
+
+#[test]
+fn chunks_stand_where_they_belong_however_often_they_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut staging = Staging::new(dir.path());
+    for (offset, chunk) in [(0, "abc"), (3, "def"), (0, "abc"), (6, "ghi"), (3, "def")] {
+        staging.write(7, offset, chunk.as_bytes()).unwrap();
+        staging.flush().unwrap();
+    }
+    assert_eq!(fs::read(staging.path(7)).unwrap(), b"abcdefghi");
+    let mut again = Staging::new(dir.path());
+    again.write(7, 3, b"DEF").unwrap();
+    assert_eq!(fs::read(again.path(7)).unwrap(), b"abcDEFghi");
+}
+
+#[test]
+fn a_start_keeps_the_files_of_known_loads_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut staging = Staging::new(dir.path());
+    staging.write(1, 0, b"one").unwrap();
+    staging.write(u64::MAX, 0, b"two").unwrap();
+    fs::write(dir.path().join("load-0000000000000001-wal"), "half").unwrap();
+    fs::write(dir.path().join("load-mine"), "somebody else's").unwrap();
+    staging.keep_only(&[u64::MAX]).unwrap();
+    let mut names: Vec<String> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["load-ffffffffffffffff", "load-mine"]);
+    staging.remove(u64::MAX).unwrap();
+    staging.remove(u64::MAX).unwrap();
+    assert!(!staging.path(u64::MAX).exists());
+}
