@@ -9,7 +9,7 @@ use command::entry::{Action, Chunk, Command, Form, Load};
 use command::reply::Reply;
 use command::request::Key;
 use log::Log;
-use openraft::EntryPayload;
+
 use sqlite::load::{self, Upload};
 use sqlite::meta::Position;
 use sqlite::{Building, Generation, staging};
@@ -17,6 +17,7 @@ use tracing::info;
 
 use crate::apply::{Applier, Generations};
 use crate::consensus::codec;
+use crate::consensus::types::EntryPayload;
 use crate::databases::{Databases, blocking};
 use crate::error::Error;
 use crate::keeper;
