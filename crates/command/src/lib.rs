@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! * What is encoded here is read by the next release: fields are added, never renumbered (D11).
-//! * NULL is the absence of a [`Value`], on the wire as in memory.
+//! * NULL is the absence of a `Value`, on the wire as in memory.
 
 pub mod entry;
 pub mod reply;

@@ -1,7 +1,7 @@
 //! A SQLite file that somebody brings, made the next database (design §4).
 //!
 //! Two steps, so that the long one can run before the log says that it is wanted: [`validate`] reads the whole file and
-//! depends on its bytes alone; [`adopt`] changes a few pages. Neither touches the current database.
+//! depends on its bytes alone; `adopt` changes a few pages. Neither touches the current database.
 //!
 //! ```text
 //!  Upload ──write──► a file beside ──validate──► sound, and nothing in it that would stop a replica
