@@ -13,6 +13,7 @@ use store::Error;
 use store::read::{Level, ReadRequest};
 
 use crate::chance::Chance;
+use crate::exotic;
 use crate::history::{Effect, Moment, Outcome, Read, Write, WriteId};
 use crate::machine::Running;
 use crate::network::MachineId;
@@ -62,12 +63,16 @@ impl Client {
     /// Works until the world is no longer chaotic.
     pub async fn run(mut self) {
         while self.world.is_chaotic() {
-            match self.chance.weighted(&[(55, 0), (25, 1), (12, 2), (5, 3), (1, 4)]) {
+            match self
+                .chance
+                .weighted(&[(50, 0), (22, 1), (10, 2), (5, 3), (1, 4), (12, 5)])
+            {
                 0 => self.write().await,
                 1 => self.read(true).await,
                 2 => self.read(false).await,
                 3 => self.bulk().await,
-                _ => self.vacuum().await,
+                4 => self.vacuum().await,
+                _ => self.exotic().await,
             }
             let pause = self.chance.millis(1, self.world.plan.think_ms);
             tokio::time::sleep(pause).await;
@@ -138,7 +143,7 @@ impl Client {
             } else {
                 self.anywhere()
             };
-            match self.attempt(machine, statements.clone(), key.clone()).await {
+            match self.attempt(machine, statements.clone(), true, key.clone()).await {
                 Attempt::Done(reply) => return outcome(&reply, effect, is_certain),
                 Attempt::Refused => {
                     let pause = self.chance.millis(5, 150);
@@ -152,12 +157,18 @@ impl Client {
         if is_certain { Outcome::Refused } else { Outcome::Unknown }
     }
 
-    async fn attempt(&mut self, machine: MachineId, statements: Vec<Statement>, key: Option<Key>) -> Attempt {
+    async fn attempt(
+        &mut self,
+        machine: MachineId,
+        statements: Vec<Statement>,
+        is_atomic: bool,
+        key: Option<Key>,
+    ) -> Attempt {
         let Some(running) = self.world.machines[machine].running() else {
             return Attempt::Refused;
         };
         let Running { life, node, .. } = running;
-        let mut write = node.stamp(statements, Kind::Execute, true);
+        let mut write = node.stamp(statements, Kind::Execute, is_atomic);
         write.key = key;
         let result = tokio::select! {
             biased;
@@ -262,9 +273,21 @@ impl Client {
         self.uncounted(vec![Statement::new("VACUUM")]).await;
     }
 
+    /// Something that must come out the same everywhere, whatever that is; a failure is as good as a success.
+    async fn exotic(&mut self) {
+        let (statements, is_atomic) = exotic::request(&mut self.chance);
+        let text: Vec<String> = statements.iter().map(|statement| statement.sql.clone()).collect();
+        if let Attempt::Done(reply) = self.attempt(self.favourite, statements, is_atomic, None).await {
+            self.world.counts.add("exotic requests");
+            let told = problem(&reply).unwrap_or_else(|| "done".to_owned());
+            let line = format!("exotic {text:?} at {}: {told}", reply.index);
+            self.world.trace.line(&format!("c{}", self.id), line);
+        }
+    }
+
     async fn uncounted(&mut self, statements: Vec<Statement>) {
         let machine = self.favourite;
-        if let Attempt::Done(reply) = self.attempt(machine, statements.clone(), None).await
+        if let Attempt::Done(reply) = self.attempt(machine, statements.clone(), true, None).await
             && let Some(problem) = problem(&reply)
         {
             self.world.fail(format!("{:?} failed: {problem}", statements[0].sql));

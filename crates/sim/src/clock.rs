@@ -1,7 +1,8 @@
 //! What a node takes for time and chance: virtual time with its machine's own error, and a seeded stream.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
 
 use store::environment::{Clock, Random};
 
@@ -15,6 +16,7 @@ const EPOCH_US: i64 = 1_767_225_600_000_000;
 pub struct MachineClock {
     trace: Trace,
     error_us: AtomicI64,
+    flush_slowness: AtomicU32,
 }
 
 impl MachineClock {
@@ -23,7 +25,13 @@ impl MachineClock {
         MachineClock {
             trace,
             error_us: AtomicI64::new(error_us),
+            flush_slowness: AtomicU32::new(1),
         }
+    }
+
+    /// Flushes take so many times longer from now on.
+    pub fn slow_flushes(&self, slowness: u32) {
+        self.flush_slowness.store(slowness, Ordering::Relaxed);
     }
 
     /// The clock jumps to another error.
@@ -36,6 +44,10 @@ impl Clock for MachineClock {
     fn now_us(&self) -> i64 {
         let elapsed = i64::try_from(self.trace.now_us()).unwrap_or(i64::MAX);
         EPOCH_US + elapsed + self.error_us.load(Ordering::Relaxed)
+    }
+
+    fn flush_time(&self, draw: u64) -> Duration {
+        Duration::from_micros(100 + draw % 2_000) * self.flush_slowness.load(Ordering::Relaxed)
     }
 }
 

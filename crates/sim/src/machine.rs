@@ -204,6 +204,7 @@ impl Machine {
 
     fn config(&self, world: &World, folder: PathBuf) -> Config {
         let mut config = Config::new(folder, self.name.clone(), self.address.clone());
+        config.foreign_keys = world.plan.foreign_keys;
         config.snapshot_entries = world.plan.snapshot_entries;
         config.snapshot_wal_bytes = world.plan.wal_bytes;
         config.log.segment_bytes = world.plan.segment_bytes;

@@ -18,6 +18,7 @@ mod clock;
 mod counts;
 mod disk;
 mod entropy;
+mod exotic;
 mod explore;
 mod files;
 mod history;

@@ -51,6 +51,7 @@ impl Nemesis {
             }
             Fault::ClockJump => self.jump(machine),
             Fault::DiskError => self.disk_error(machine),
+            Fault::SlowDisk => self.slow_disk(machine),
             Fault::Snapshot => self.snapshot(machine).await,
             Fault::Transfer => self.transfer().await,
             Fault::Replacement => self.replace(machine).await,
@@ -156,6 +157,19 @@ impl Nemesis {
             2 => running.disk.fail_creates_after(self.chance.below(2)),
             _ => running.files.fail_flushes_after(self.chance.below(3)),
         }
+    }
+
+    /// Flushes of the log take up to a second, for a while.
+    fn slow_disk(&mut self, machine: MachineId) {
+        self.note("slow disk", machine);
+        let slowness = u32::try_from(self.chance.between(10, 400)).unwrap_or(10);
+        self.world.machines[machine].clock.slow_flushes(slowness);
+        let pause = self.chance.millis(200, 4000);
+        let world = self.world.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            world.machines[machine].clock.slow_flushes(1);
+        });
     }
 
     async fn snapshot(&mut self, machine: MachineId) {

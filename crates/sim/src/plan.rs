@@ -29,6 +29,8 @@ pub enum Fault {
     ClockJump,
     /// A disk fails a write or a flush.
     DiskError,
+    /// A disk takes long to flush.
+    SlowDisk,
     /// A node makes a snapshot and keeps no tail of the log.
     Snapshot,
     /// The leader hands over.
@@ -48,6 +50,7 @@ const WEIGHTS: &[(u64, Fault)] = &[
     (4, Fault::Reset),
     (3, Fault::ClockJump),
     (3, Fault::DiskError),
+    (3, Fault::SlowDisk),
     (6, Fault::Snapshot),
     (4, Fault::Transfer),
     (4, Fault::Replacement),
@@ -76,6 +79,8 @@ pub struct Plan {
     pub segment_bytes: u64,
     /// One process in so many dies while it starts.
     pub unlucky_starts: u64,
+    /// Foreign keys are enforced.
+    pub foreign_keys: bool,
     /// What is broken on purpose.
     pub mutation: Option<Mutation>,
 }
@@ -103,6 +108,7 @@ impl Plan {
             wal_bytes: *chance.pick(&[64 * 1024, 256 * 1024, 4 * 1024 * 1024]),
             segment_bytes: *chance.pick(&[16 * 1024, 32 * 1024, 128 * 1024, 1024 * 1024]),
             unlucky_starts: *chance.pick(&[4, 12, 1_000_000]),
+            foreign_keys: chance.one_in(2),
             mutation,
         }
     }

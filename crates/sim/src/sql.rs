@@ -9,6 +9,7 @@ use command::statement::{Parameter, Statement, Value};
 use store::Node;
 
 use crate::checker::BALANCE;
+use crate::exotic;
 use crate::history::{Effect, Holding, WriteId};
 
 /// Counters, numbered from 1.
@@ -34,7 +35,7 @@ END";
 
 /// What forms the tables; harmless when they are there.
 pub fn schema() -> Vec<Statement> {
-    let mut statements = vec![Statement::new(SCHEMA)];
+    let mut statements = vec![Statement::new(SCHEMA), exotic::tables()];
     statements.push(Statement::new("INSERT OR IGNORE INTO counted VALUES(1, 0, 0.0)"));
     for counter in 1..=COUNTERS {
         statements.push(statement("INSERT OR IGNORE INTO counter VALUES(?, 0)", &[counter]));

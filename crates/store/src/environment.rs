@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::transport::Transport;
@@ -10,6 +11,11 @@ use crate::transport::Transport;
 pub trait Clock: Send + Sync + 'static {
     /// Microseconds since 1970 UTC.
     fn now_us(&self) -> i64;
+
+    /// How long a flush of the log takes where its time is simulated ([`Runner::Inline`]); `draw` is any number.
+    fn flush_time(&self, draw: u64) -> Duration {
+        Duration::from_micros(100 + draw % 2_000)
+    }
 }
 
 /// A source of random numbers, for stamps, incarnations and boots.

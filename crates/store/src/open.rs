@@ -8,7 +8,6 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use log::{Flusher, Step};
 use sqlite::meta::Position;
@@ -23,7 +22,7 @@ use crate::consensus::network::NetworkFactory;
 use crate::consensus::state_machine::{Progress, StateMachine};
 use crate::consensus::{self, Core, Raft};
 use crate::databases::Databases;
-use crate::environment::{Environment, Random, Runner};
+use crate::environment::{Clock, Environment, Random, Runner};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::identity;
@@ -193,18 +192,23 @@ fn open_log(
             let wake = work.clone();
             options.notify = Some(Arc::new(move || wake.notify_one()));
             let (log, flusher) = log::open(environment.disk.clone(), options)?;
-            tokio::spawn(flush_inline(flusher, work, environment.random.clone()));
+            tokio::spawn(flush_inline(
+                flusher,
+                work,
+                environment.clock.clone(),
+                environment.random.clone(),
+            ));
             Ok((log, None))
         }
     }
 }
 
-/// The flush loop of the simulator: a flush takes 0.1 to 2.1 virtual milliseconds.
-async fn flush_inline(mut flusher: Flusher, work: Arc<Notify>, random: Arc<dyn Random>) {
+/// The flush loop of the simulator: a flush takes as long as the clock says.
+async fn flush_inline(mut flusher: Flusher, work: Arc<Notify>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) {
     loop {
         match flusher.step() {
             Step::Idle => work.notified().await,
-            Step::Progress => tokio::time::sleep(Duration::from_micros(100 + random.next() % 2_000)).await,
+            Step::Progress => tokio::time::sleep(clock.flush_time(random.next())).await,
             // A failure reaches consensus through the completions, and the keeper from there.
             Step::Closed => return,
         }
