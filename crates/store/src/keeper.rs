@@ -220,8 +220,10 @@ pub(crate) async fn snapshot(inner: &Arc<Inner>, trailing: Option<u64>) -> Resul
         }
     };
     debug!(index, "snapshot made");
-    if let Some(trailing) = trailing {
-        inner.core.trigger_purge(index.saturating_sub(trailing)).await?;
+    // What is kept spares a follower that lags a little the whole database.
+    let kept = trailing.unwrap_or(inner.config.snapshot_entries.saturating_mul(5) / 4);
+    if index > kept {
+        inner.core.trigger_purge(index - kept).await?;
     }
     Ok(true)
 }

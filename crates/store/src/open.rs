@@ -239,8 +239,7 @@ async fn start(parts: Parts<'_>) -> Result<Arc<Core>, Error> {
         progress,
         flags,
     } = parts;
-    let kept = config.snapshot_entries + config.snapshot_entries / 4;
-    let raft_config = consensus::config(config.heartbeat_interval, config.election_timeout, kept)
+    let raft_config = consensus::config(config.heartbeat_interval, config.election_timeout)
         .validate()
         .map_err(|error| Error::Membership(format!("consensus timings: {error}")))?;
     let dialler = Dialler {

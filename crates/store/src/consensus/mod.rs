@@ -11,7 +11,7 @@
 //! * entries are decoded once ([`tail`]); log ids carry the term only ([`types`]).
 //! * a node is addressed by identity, never by address alone ([`wire::Open`], [`server`]).
 //! * reads by ReadIndex only ([`reads`]); no leader is restored from a stored vote ([`config`]).
-//! * snapshots by our own triggers ([`config`], `keeper`); purging makes SQLite durable first ([`log_storage`]).
+//! * snapshots and purges by our own triggers ([`config`], `keeper`); purging makes SQLite durable first ([`log_storage`]).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -111,7 +111,7 @@ pub(crate) struct Core {
 ///
 /// `election_timeout` bounds the silence after which a follower stands: the lease is its upper end, the randomised wait
 /// after it lies between half of it and the whole.
-pub(crate) fn config(heartbeat: Duration, election_timeout: Duration, log_kept: u64) -> Config {
+pub(crate) fn config(heartbeat: Duration, election_timeout: Duration) -> Config {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1);
     Config {
         cluster_name: "quorlite".to_owned(),
@@ -123,9 +123,9 @@ pub(crate) fn config(heartbeat: Duration, election_timeout: Duration, log_kept: 
         // On by default: a restarted leader would lead again on the strength of a stored vote.
         enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: log_kept,
-        // One record and one recycled segment for many entries, not one for each.
-        purge_batch_size: (log_kept / 4).clamp(1, 256),
+        // Purges are asked for by `keeper`: openraft's own takes no notice of one that is asked for and still waits, and
+        // asserts that it was not meant to go further (seed 49 of the simulator, at the commit that brought this).
+        max_in_snapshot_log_to_keep: u64::MAX,
         max_payload_entries: 512,
         replication_lag_threshold: u64::MAX,
         ..Config::default()
