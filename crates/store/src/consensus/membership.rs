@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Instant, ServerState};
 use tokio::sync::Semaphore;
@@ -76,6 +77,12 @@ fn matched(metrics: &Metrics, id: u64) -> Option<u64> {
     replication.get(&id)?.as_ref().map(|at| at.index)
 }
 
+/// This node votes, by the latest membership in its log, committed or not: its changes of it can be asked for.
+pub(crate) fn may_change(metrics: &Metrics) -> bool {
+    let membership = metrics.membership_config.membership();
+    membership.voter_ids().any(|id| id == metrics.id)
+}
+
 /// A node answered the leader of late.
 fn is_up(metrics: &Metrics, id: u64) -> bool {
     let answered = metrics.heartbeat.as_ref().and_then(|nodes| nodes.get(&id).copied());
@@ -112,6 +119,11 @@ async fn change_in_turn(
     let _turn = turn.acquire().await.map_err(|e| Error::Stopped(e.to_string()))?;
     let deadline = tokio::time::Instant::now() + CHANGE_TIMEOUT;
     loop {
+        // A node that was removed may still be elected, to commit its own removal; openraft panics in debug builds when
+        // asked for a change then. Certain: nothing was appended.
+        if !may_change(&raft.metrics().borrow_watched()) {
+            return Err(Error::NotLeader { leader: None });
+        }
         let Err(error) = raft.change_membership(change.clone(), retain).await else {
             return Ok(());
         };

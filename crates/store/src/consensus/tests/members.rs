@@ -155,3 +155,13 @@ fn a_learner_is_promoted_once_it_has_caught_up_and_answers() {
         "it is gone"
     );
 }
+
+#[test]
+fn a_leader_that_its_log_removes_changes_no_membership() {
+    let mut metrics = metrics(None, None);
+    assert!(membership::may_change(&metrics));
+    // It was elected all the same, and will lead until its removal is committed.
+    metrics.id = 2;
+    metrics.current_leader = Some(2);
+    assert!(!membership::may_change(&metrics));
+}
