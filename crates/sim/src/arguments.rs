@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
@@ -9,6 +10,7 @@ use crate::mutation::{self, Mutation};
 
 /// What is printed for a command line that is not understood.
 pub const USAGE: &str = "usage: quorlite-sim --seed N [--trace] [--log error|warn|info|debug|trace] [--mutate NAME]
+                    [--scratch FOLDER]
        quorlite-sim --seeds A..B [--jobs N] [--mutate NAME]";
 
 /// What is asked for.
@@ -26,6 +28,8 @@ pub struct Arguments {
     pub log: Option<tracing::Level>,
     /// A guard to take away.
     pub mutation: Option<Mutation>,
+    /// The folder for files, which is there and empty; whoever gives it removes it.
+    pub scratch: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -55,6 +59,7 @@ impl Arguments {
                     arguments.mutation =
                         Some(mutation.with_context(|| format!("no mutation {name}; there are {known:?}"))?);
                 }
+                "--scratch" => arguments.scratch = Some(PathBuf::from(value()?)),
                 _ => bail!("{word} is not known"),
             }
         }

@@ -42,8 +42,8 @@ impl ProcessDisk {
 }
 
 /// Runs `operation` as far as the fate of its process lets it.
-fn fated<T>(life: &Life, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    match life.operate() {
+fn fated<T>(life: &Life, bytes: u64, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    match life.operate(bytes) {
         Fate::Done => operation(),
         Fate::Last => operation().and_then(|_| Err(dead())),
         Fate::Dead => Err(dead()),
@@ -72,21 +72,21 @@ impl Disk for ProcessDisk {
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Box<dyn File>> {
         self.trace.fold("create", &[bytes], name.as_bytes());
-        fated(&self.life, || self.disk.create(name, bytes)).map(|file| self.file(file))
+        fated(&self.life, bytes, || self.disk.create(name, bytes)).map(|file| self.file(file))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.trace.fold("rename", &[], to.as_bytes());
-        fated(&self.life, || self.disk.rename(from, to))
+        fated(&self.life, 0, || self.disk.rename(from, to))
     }
 
     fn delete(&self, name: &str) -> io::Result<()> {
         self.trace.fold("delete", &[], name.as_bytes());
-        fated(&self.life, || self.disk.delete(name))
+        fated(&self.life, 0, || self.disk.delete(name))
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        fated(&self.life, || self.disk.sync_dir())
+        fated(&self.life, 0, || self.disk.sync_dir())
     }
 
     fn describe(&self, name: &str) -> String {
@@ -102,12 +102,12 @@ impl File for ProcessFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.trace.fold("write", &[offset], &xxh3_64(bytes).to_le_bytes());
-        fated(&self.life, || self.file.write_at(bytes, offset))
+        fated(&self.life, bytes.len() as u64, || self.file.write_at(bytes, offset))
     }
 
     fn sync(&self) -> io::Result<()> {
         self.trace.fold("flush", &[], self.life.name.as_bytes());
-        match self.life.operate() {
+        match self.life.operate(0) {
             Fate::Done => self.file.sync(),
             // Power fails while it runs: what was written is torn, and nobody is told that it was flushed.
             Fate::Last | Fate::Dead => Err(dead()),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::mutation::Mutation;
+use crate::run;
 
 /// Real time after which a seed counts as stuck.
 const SEED_MAX: Duration = Duration::from_secs(300);
@@ -21,6 +22,8 @@ struct Job {
     child: Child,
     started: Instant,
     output: tempfile::NamedTempFile,
+    /// The child's files: removed here, also when the child was killed.
+    _scratch: tempfile::TempDir,
 }
 
 /// What came of all seeds.
@@ -73,7 +76,9 @@ pub fn explore(seeds: Range<u64>, jobs: usize, mutation: Option<Mutation>) -> Re
 fn start(seed: u64, mutation: Option<Mutation>) -> Result<Job> {
     let program = std::env::current_exe().context("find this program")?;
     let output = tempfile::NamedTempFile::new().context("make a file for a seed's output")?;
+    let scratch = run::scratch().context("make a folder for a seed's files")?;
     let mut command = Command::new(program);
+    command.arg("--scratch").arg(scratch.path());
     command.arg("--seed").arg(seed.to_string());
     if let Some(mutation) = mutation {
         command.arg("--mutate").arg(mutation.name());
@@ -91,6 +96,7 @@ fn start(seed: u64, mutation: Option<Mutation>) -> Result<Job> {
         child,
         started: Instant::now(),
         output,
+        _scratch: scratch,
     })
 }
 

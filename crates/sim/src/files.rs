@@ -113,12 +113,12 @@ impl ProcessFiles {
     }
 
     /// Changes the image of `path`, unless the process is dead.
-    fn change(&self, what: &'static str, path: &Path, change: impl FnOnce(&mut Image)) -> Action {
+    fn change(&self, what: &'static str, bytes: usize, path: &Path, change: impl FnOnce(&mut Image)) -> Action {
         let Ok(below) = path.strip_prefix(&self.folder) else {
             return Action::Proceed;
         };
         self.trace.fold(what, &[], below.as_os_str().as_encoded_bytes());
-        let fate = self.life.operate();
+        let fate = self.life.operate(bytes as u64);
         if fate != Fate::Dead {
             change(lock(&self.files.0).entry(below.to_owned()).or_default());
         }
@@ -175,25 +175,25 @@ impl FileFaults for ProcessFiles {
     fn on_write(&self, path: &Path, offset: u64, data: &[u8]) -> Action {
         self.trace.fold("data", &[offset], &xxh3_64(data).to_le_bytes());
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-        self.change("write", path, |image| image.write(offset, data))
+        self.change("write", data.len(), path, |image| image.write(offset, data))
     }
 
     fn on_truncate(&self, path: &Path, size: u64) -> Action {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
-        self.change("resize", path, |image| image.resize(size))
+        self.change("resize", 0, path, |image| image.resize(size))
     }
 
     fn on_sync(&self, path: &Path) -> Action {
         if self.is_flush_refused() {
-            self.change("failed flush", path, Image::abandon);
+            self.change("failed flush", 0, path, Image::abandon);
             return Action::Fail;
         }
         if self.is_lie(path) {
-            return self.change("lie", path, |_| {});
+            return self.change("lie", 0, path, |_| {});
         }
         // A process that dies in a flush dies before it: what was written is torn.
         let is_alive = self.life.is_alive();
-        let action = self.change("flush", path, |_| {});
+        let action = self.change("flush", 0, path, |_| {});
         if is_alive && action == Action::Proceed {
             self.flush(path);
         }
@@ -201,7 +201,7 @@ impl FileFaults for ProcessFiles {
     }
 
     fn on_delete(&self, path: &Path) -> Action {
-        let action = self.change("delete", path, |_| {});
+        let action = self.change("delete", 0, path, |_| {});
         if let Ok(below) = path.strip_prefix(&self.folder)
             && action == Action::Proceed
         {

@@ -3,12 +3,13 @@
 //! Nothing kills its tasks: a dead process is one whose disk, files and network refuse it, and whose answers nobody
 //! hears. Whoever gives it something of the world asks [`Life::is_alive`] first.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
 use crate::chance::lock;
+use crate::space::Allowance;
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub struct Life {
     fuse: Mutex<Option<(u64, Death)>>,
     /// A disk fault was injected: it may stop by itself.
     may_stop: AtomicBool,
+    allowance: Arc<Allowance>,
 }
 
 /// What becomes of an operation on the disk.
@@ -44,12 +46,13 @@ pub enum Fate {
 
 impl Life {
     /// A process that has just started.
-    pub fn new(name: String) -> Life {
+    pub fn new(name: String, allowance: Arc<Allowance>) -> Life {
         Life {
             name,
             death: watch::Sender::new(None),
             fuse: Mutex::new(None),
             may_stop: AtomicBool::new(false),
+            allowance,
         }
     }
 
@@ -92,9 +95,13 @@ impl Life {
         self.may_stop.load(Ordering::Relaxed)
     }
 
-    /// An operation that changes the disk begins.
-    pub fn operate(&self) -> Fate {
+    /// An operation that changes the disk begins; `bytes` are written.
+    pub fn operate(&self, bytes: u64) -> Fate {
         if !self.is_alive() {
+            return Fate::Dead;
+        }
+        if !self.allowance.spend(bytes) {
+            self.die(Death::Kill);
             return Fate::Dead;
         }
         let mut fuse = lock(&self.fuse);

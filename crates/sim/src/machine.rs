@@ -26,6 +26,7 @@ use crate::files::{MachineFiles, ProcessFiles};
 use crate::life::{Death, Life};
 use crate::mutation::Mutation;
 use crate::network::MachineId;
+use crate::space::STARTS_MAX;
 use crate::world::World;
 
 /// How long the shutdown of a process that is dead already may take, in virtual time.
@@ -134,7 +135,10 @@ impl Machine {
             let mut state = lock(&self.state);
             state.starts += 1;
             let starts = state.starts;
-            life = Arc::new(Life::new(format!("{}.{starts}", self.name)));
+            life = Arc::new(Life::new(format!("{}.{starts}", self.name), world.allowance.clone()));
+            if starts > STARTS_MAX {
+                return (life, Err(format!("more than {STARTS_MAX} starts")));
+            }
             folder = self.folder.join(starts.to_string());
             if let Err(problem) = self.inherit(&mut state, &folder, death) {
                 return (life, Err(format!("simulator: {problem}")));
@@ -191,6 +195,7 @@ impl Machine {
         let Some(death) = death else { return Ok(()) };
         let last = self.folder.join((state.starts - 1).to_string());
         self.files.move_to(&last, folder, death, &mut state.chance)?;
+        self.remove_old(state.starts)?;
         match death {
             Death::Kill => state.disk.restart(),
             Death::PowerLoss => {
@@ -200,6 +205,14 @@ impl Machine {
             Death::Wipe => state.disk = MemDisk::new(),
         }
         Ok(())
+    }
+
+    /// Removes the folder of the process before the last, which has long been buried.
+    fn remove_old(&self, starts: u64) -> std::io::Result<()> {
+        match std::fs::remove_dir_all(self.folder.join(starts.saturating_sub(2).to_string())) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     fn config(&self, world: &World, folder: PathBuf) -> Config {

@@ -29,6 +29,7 @@ mod nemesis;
 mod network;
 mod plan;
 mod run;
+mod space;
 mod sql;
 mod trace;
 mod world;
@@ -57,9 +58,10 @@ fn start() -> Result<ExitCode> {
         is_loud,
         log,
         mutation,
+        scratch,
     } = arguments;
     match (seed, seeds) {
-        (Some(seed), None) => run::run(Plan::new(seed, mutation), Show { is_loud, log }),
+        (Some(seed), None) => run::run(Plan::new(seed, mutation), Show { is_loud, log }, scratch),
         (None, Some(seeds)) => explore::explore(seeds, jobs.unwrap_or(1), mutation),
         (Some(_), Some(_)) | (None, None) => anyhow::bail!("give --seed or --seeds\n{USAGE}"),
     }

@@ -1,10 +1,12 @@
 //! One seed in this process: seeded entropy, one thread, virtual time, files in a temporary folder.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
+use tempfile::TempDir;
 
 use crate::entropy;
 use crate::plan::Plan;
@@ -31,12 +33,12 @@ pub struct Show {
     pub log: Option<tracing::Level>,
 }
 
-/// Runs `plan` and prints what came of it.
+/// Runs `plan` with its files in `scratch`, or in a folder of its own, and prints what came of it.
 ///
 /// # Errors
 ///
 /// When the run cannot be set up.
-pub fn run(plan: Plan, show: Show) -> Result<ExitCode> {
+pub fn run(plan: Plan, show: Show, scratch: Option<PathBuf>) -> Result<ExitCode> {
     if let Some(level) = show.log {
         tracing_subscriber::fmt()
             .with_max_level(level)
@@ -56,7 +58,7 @@ pub fn run(plan: Plan, show: Show) -> Result<ExitCode> {
     // A thread that starts now draws its hash keys from the seed.
     let simulation = std::thread::Builder::new()
         .name("simulation".to_owned())
-        .spawn(move || simulate(plan, show));
+        .spawn(move || simulate(plan, show, scratch));
     let joined = simulation.context("start the simulation's thread")?.join();
     let mut verdict = joined.map_err(|_| anyhow::anyhow!("the simulator panicked: {:?}", panics()))??;
     verdict
@@ -74,18 +76,18 @@ fn panics() -> Vec<String> {
     PANICS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-fn simulate(plan: Plan, show: Show) -> Result<Verdict> {
+fn simulate(plan: Plan, show: Show, scratch: Option<PathBuf>) -> Result<Verdict> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()?;
-    let parent = if Path::new(MEMORY).is_dir() {
-        Path::new(MEMORY).to_owned()
-    } else {
-        std::env::temp_dir()
+    // Removed when this returns, unless somebody else owns it.
+    let mut own = None;
+    let path = match &scratch {
+        Some(scratch) => scratch.as_path(),
+        None => own.insert(self::scratch()?).path(),
     };
-    let folder = tempfile::Builder::new().prefix("quorlite-sim-").tempdir_in(parent)?;
-    let path = folder.path().canonicalize()?;
+    let path = path.canonicalize()?;
     let verdict = runtime.block_on(async {
         let world = World::new(plan, &path, show.is_loud);
         world.run().await
@@ -93,6 +95,20 @@ fn simulate(plan: Plan, show: Show) -> Result<Verdict> {
     // Tasks of dead processes still hold files in the folder.
     runtime.shutdown_background();
     Ok(verdict)
+}
+
+/// A new folder for a run's files; removed when it is dropped.
+///
+/// # Errors
+///
+/// When it cannot be made.
+pub fn scratch() -> io::Result<TempDir> {
+    let parent = if Path::new(MEMORY).is_dir() {
+        Path::new(MEMORY).to_owned()
+    } else {
+        std::env::temp_dir()
+    };
+    tempfile::Builder::new().prefix("quorlite-sim-").tempdir_in(parent)
 }
 
 #[expect(clippy::print_stdout, reason = "the verdict is this program's output")]

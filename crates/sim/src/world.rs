@@ -29,6 +29,7 @@ use crate::machine::{self, Machine, Running};
 use crate::nemesis::Nemesis;
 use crate::network::{MachineId, Network, Route};
 use crate::plan::Plan;
+use crate::space::Allowance;
 use crate::sql;
 use crate::trace::Trace;
 
@@ -58,6 +59,8 @@ pub struct World {
     pub history: History,
     /// How often things happened.
     pub counts: Counts,
+    /// What may still be written.
+    pub allowance: Arc<Allowance>,
     is_chaotic: AtomicBool,
     formed_at: AtomicU64,
     failures: Mutex<Vec<String>>,
@@ -97,6 +100,7 @@ impl World {
             machines,
             history: History::default(),
             counts: Counts::default(),
+            allowance: Arc::default(),
             is_chaotic: AtomicBool::new(false),
             formed_at: AtomicU64::new(0),
             failures: Mutex::default(),
@@ -114,6 +118,7 @@ impl World {
         tokio::select! {
             biased;
             () = async { _ = doom.wait_for(|is_doomed| *is_doomed).await.map(drop) } => {}
+            reason = self.allowance.gone() => self.fail(reason),
             () = self.acts() => {}
         }
         self.tally();
@@ -355,6 +360,8 @@ impl World {
         let (frames, breaks) = self.network.counts();
         self.counts.add_many("frames", frames);
         self.counts.add_many("broken streams", breaks);
+        self.counts
+            .add_many("megabytes written", self.allowance.written() >> 20);
     }
 }
 

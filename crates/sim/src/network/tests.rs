@@ -20,7 +20,7 @@ fn stream(
     mpsc::Receiver<bytes::Bytes>,
     Arc<Life>,
 ) {
-    let life = Arc::new(Life::new("n1.1".to_owned()));
+    let life = Arc::new(Life::new("n1.1".to_owned(), Arc::default()));
     let link = Arc::new(Link::new(0, 1, Channel::Append));
     network.inside().links.push(Arc::downgrade(&link));
     let (tx, out) = mpsc::channel(FRAMES_MAX);
