@@ -27,6 +27,7 @@ pub mod node;
 mod open;
 mod proposals;
 pub mod read;
+mod reconcile;
 mod settings;
 pub mod status;
 pub mod transport;

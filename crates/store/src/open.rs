@@ -1,7 +1,7 @@
 //! Opening a node: the order in which a directory becomes a running replica.
 //!
 //! ```text
-//!  lock ─► identity ─► log (recovered) ─► database (applied index) ─► settings agree? ─► consensus replays the rest
+//!  lock ─► identity ─► log (recovered) ─► database (applied index) ─► settings agree? ─► reconciled ─► consensus replays
 //! ```
 //!
 //! Restart costs what the log holds beyond the applied index, not what the database holds.
@@ -10,14 +10,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use log::{Flusher, Step};
-use sqlite::meta::Position;
 use tokio::sync::{Notify, watch};
 use tracing::info;
 
 use crate::apply::Applier;
 use crate::config::Config;
 use crate::consensus::dial::Dialler;
-use crate::consensus::log_storage::{self, LogStorage};
+use crate::consensus::log_storage::LogStorage;
 use crate::consensus::network::NetworkFactory;
 use crate::consensus::state_machine::{Progress, StateMachine};
 use crate::consensus::{self, Core, Raft};
@@ -31,6 +30,7 @@ use crate::load;
 use crate::member::{NodeId, Peer};
 use crate::node::{Inner, Node};
 use crate::proposals::Budget;
+use crate::reconcile;
 use crate::settings::Flags;
 
 /// A frame of SQLite's WAL: a page of the default size and its header.
@@ -75,9 +75,7 @@ impl Node {
             source,
         })?;
         progress.applied.send_replace(applied_at);
-        if let Some(applied) = applied.position {
-            reconcile(&config, &log, &executor, applied).await?;
-        }
+        reconcile::reconcile(&config.dir, id, &log, &executor, &applied).await?;
         let core = start(Parts {
             config: &config,
             environment: &environment,
@@ -112,48 +110,6 @@ impl Node {
         tokio::spawn(keeper::run(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
-}
-
-/// Brings the log in line with a database that is ahead of it.
-///
-/// Entries are applied once they are accepted and committed, not once they are flushed here; and a database that was
-/// received counts before the log below it is purged. So after a crash the log may end before what is applied. What it
-/// holds then is older than what is committed, whatever its terms: the log goes on after the applied entry.
-///
-/// # Errors
-///
-/// [`Error::Foreign`] when the log starts after what the database holds (D6 was broken, or a folder replaced).
-async fn reconcile(config: &Config, log: &log::Log, executor: &Executor, applied: Position) -> Result<(), Error> {
-    let state = log.state();
-    if let Some(purged) = state.purged.filter(|purged| purged.index > applied.index) {
-        return Err(Error::Foreign {
-            path: config.dir.clone(),
-            what: format!(
-                "holds a database that ends at entry {} and a log that starts after entry {}: restore both from one \
-                 moment, or remove this node from the cluster and let it join again with an empty data directory",
-                applied.index, purged.index
-            ),
-        });
-    }
-    if state.last.is_some_and(|last| last.index >= applied.index) {
-        return Ok(());
-    }
-    info!(
-        applied = applied.index,
-        last = state.last.map_or(0, |at| at.index),
-        "log goes on after the database"
-    );
-    executor
-        .make_durable_through(applied)
-        .await
-        .map_err(|source| Error::Io {
-            what: format!("make the database durable through entry {}", applied.index),
-            source,
-        })?;
-    log_storage::purge(log, applied).await.map_err(|source| Error::Io {
-        what: format!("purge the log through entry {}", applied.index),
-        source,
-    })
 }
 
 /// The flush thread; none in the simulator.

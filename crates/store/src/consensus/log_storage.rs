@@ -19,10 +19,11 @@ use openraft::{OptionalSend, RaftLogReader};
 use sqlite::meta::Position;
 use tokio::sync::oneshot;
 
-use crate::consensus::codec;
+use crate::consensus::codec::{self, VoteMessage};
 use crate::consensus::tail::Tail;
 use crate::consensus::types::{Entry, LogId, Types, Vote, log_id, position};
 use crate::executor::Executor;
+use crate::member::NodeId;
 use crate::transport::BoxFuture;
 
 /// Bytes of bodies that one read for a peer gathers: a frame that is worth a system call and never delays the next.
@@ -201,6 +202,34 @@ impl RaftLogStorage<Types> for LogStorage {
 pub(crate) async fn purge(log: &Log, through: Position) -> io::Result<()> {
     let (done, flushed) = completion();
     log.purge(to_log(through), done);
+    wait(flushed).await
+}
+
+/// The term of the vote that the log holds; 0 before the first.
+///
+/// # Errors
+///
+/// `InvalidData` when the vote does not decode.
+pub(crate) fn voted_term(log: &Log) -> io::Result<u64> {
+    let vote = log.state().vote.map(|bytes| codec::vote(&bytes)).transpose()?;
+    Ok(vote.map_or(0, |vote| vote.leader_id.term))
+}
+
+/// Spends the vote of `term` on the node itself, without standing: it grants nobody else one in that term. Durable on
+/// return.
+///
+/// # Errors
+///
+/// When the log could not be flushed.
+pub(crate) async fn spend_vote(log: &Log, id: NodeId, term: u64) -> io::Result<()> {
+    let vote = VoteMessage {
+        term,
+        node: id.0,
+        committed: false,
+    };
+    let (done, flushed) = completion();
+    log.save_vote(codec::vote_bytes(&vote.into()), done)
+        .map_err(io::Error::other)?;
     wait(flushed).await
 }
 

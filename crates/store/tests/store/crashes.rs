@@ -8,7 +8,10 @@ use std::sync::Arc;
 use store::member::NodeId;
 use store::{Error, Node};
 
-use crate::support::{PATIENCE, Switchboard, config, ids, open, succeed, until};
+use crate::support::{Cluster, PATIENCE, Switchboard, config, ids, open, reopen, succeed, until};
+
+/// Terms by which an old log lacks behind: more than a start raises its own by.
+const TERMS: usize = 4;
 
 struct Lone {
     dir: tempfile::TempDir,
@@ -33,6 +36,10 @@ impl Lone {
         insert(&node, 1..=10).await;
         node.shutdown().await;
         copy(&it.path("log"), &it.path("old-log"));
+        // Each start is a term: a log that is put back ends well before the database in terms, too.
+        for _ in 0..TERMS {
+            it.start().await.expect("as it was").shutdown().await;
+        }
         let node = it.start().await.expect("as it was");
         insert(&node, 11..=20).await;
         node.shutdown().await;
@@ -44,8 +51,7 @@ impl Lone {
     }
 
     fn put_back(&self, name: &str) {
-        fs::remove_dir_all(self.path(name)).expect("removable");
-        copy(&self.path(&format!("old-{name}")), &self.path(name));
+        put_back(self.dir.path(), name);
     }
 
     async fn start(&self) -> Result<Node, Error> {
@@ -53,6 +59,11 @@ impl Lone {
         node.ready(PATIENCE).await.expect("ready");
         Ok(node)
     }
+}
+
+fn put_back(dir: &Path, name: &str) {
+    fs::remove_dir_all(dir.join(name)).expect("removable");
+    copy(&dir.join(format!("old-{name}")), &dir.join(name));
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -99,6 +110,38 @@ async fn a_log_that_ends_before_the_database_in_a_later_term_goes_on_after_it_to
     node.shutdown().await;
     let node = it.start().await.expect("and again");
     assert_eq!(ids(&node).await.len(), 22);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_among_several_whose_log_lost_a_vote_is_refused() {
+    let mut cluster = Cluster::form(&["a", "b", "c"]).await;
+    let leader = cluster.leader().await;
+    succeed(&leader, &["CREATE TABLE t(id INTEGER PRIMARY KEY)"]).await;
+    let config = cluster.stop_a_follower(&leader).await;
+    copy(&config.dir.join("log"), &config.dir.join("old-log"));
+    let back = reopen(config.clone(), &cluster.board).await;
+    leader.transfer(None, PATIENCE).await.expect("handed over");
+    cluster.nodes.push(back.clone());
+    let next = cluster.leader().await;
+    let index = succeed(&next, &["INSERT INTO t VALUES(1)"]).await.index;
+    back.wait_applied(index, PATIENCE).await.expect("replicated");
+    back.shutdown().await;
+    put_back(&config.dir, "log");
+    let error = open(config, &cluster.board).await.err().expect("refused");
+    assert!(error.to_string().contains("lost what it had reported"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_holds_something_else_where_the_database_ends_starts_over_after_it() {
+    let it = Lone::new().await;
+    it.put_back("log");
+    // As many as the database has and more, none of which ever got a majority.
+    for _ in 0..40 {
+        append_uncommitted(&it, 1).await;
+    }
+    let node = it.start().await.expect("it opens");
+    assert_eq!(ids(&node).await, (1..=20).collect::<Vec<_>>());
+    insert(&node, 21..=22).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,11 @@
 //! Who is in the cluster, and what becomes of those who are not any more.
-#![expect(clippy::expect_used, reason = "a test's own scaffolding may fail the test")]
 
 use std::sync::Arc;
 
+use store::Error;
 use store::config::Config;
 use store::member::Joined;
 use store::read::Level;
-use store::{Error, Node};
 
 use crate::support::{Cluster, PATIENCE, Switchboard, config, execute, open, query, reopen, succeed, until};
 
@@ -47,7 +46,8 @@ async fn a_node_that_moved_is_reached_at_its_new_address() {
     let mut cluster = Cluster::form(&["a", "b", "c"]).await;
     let leader = cluster.leader().await;
     succeed(&leader, &["CREATE TABLE t(id INTEGER PRIMARY KEY)"]).await;
-    let (lost, mut moved) = stop_a_follower(&mut cluster, &leader).await;
+    let mut moved = cluster.stop_a_follower(&leader).await;
+    let lost = moved.name.clone();
     moved.address = "elsewhere:4002".to_owned();
     let back = reopen(moved, &cluster.board).await;
     assert_eq!(
@@ -70,7 +70,8 @@ async fn a_wiped_node_comes_back_under_its_name_as_another() {
     let leader = cluster.leader().await;
     succeed(&leader, &["CREATE TABLE t(id INTEGER PRIMARY KEY)"]).await;
     let before: Vec<_> = leader.members().iter().map(|m| m.peer.id).collect();
-    let (name, wiped) = stop_a_follower(&mut cluster, &leader).await;
+    let wiped = cluster.stop_a_follower(&leader).await;
+    let name = wiped.name.clone();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let wiped = Config {
         dir: dir.path().to_owned(),
@@ -154,22 +155,4 @@ async fn several_joiners_at_once_all_become_voters() {
 fn nodes_agree(cluster: &Cluster) -> bool {
     let first = cluster.nodes[0].members();
     cluster.nodes.iter().all(|node| node.members() == first)
-}
-
-/// Stops a follower; answers its name and configuration.
-async fn stop_a_follower(cluster: &mut Cluster, leader: &Node) -> (String, Config) {
-    let nth = cluster
-        .nodes
-        .iter()
-        .position(|node| node.peer() != leader.peer())
-        .expect("a follower");
-    let node = cluster.nodes.remove(nth);
-    let dir = cluster.dirs.remove(nth);
-    let name = node.peer().name.clone();
-    cluster.board.unplug(&node.peer().address);
-    node.shutdown().await;
-    let config = config(dir.path(), &name, true);
-    // The directory stays for the one who opens it again.
-    cluster.dirs.push(dir);
-    (name, config)
 }

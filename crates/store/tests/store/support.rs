@@ -196,6 +196,22 @@ impl Cluster {
             .expect("a second node")
     }
 
+    /// Stops a follower, whose directory stays; answers its configuration. Who opens it again puts it last.
+    pub async fn stop_a_follower(&mut self, leader: &Node) -> Config {
+        let nth = self
+            .nodes
+            .iter()
+            .position(|node| node.peer() != leader.peer())
+            .expect("a follower");
+        let node = self.nodes.remove(nth);
+        let dir = self.dirs.remove(nth);
+        let config = config(dir.path(), &node.peer().name, true);
+        self.dirs.push(dir);
+        self.board.unplug(&node.peer().address);
+        node.shutdown().await;
+        config
+    }
+
     /// Every node has applied `index`, and all hold the same content.
     pub async fn converged(&self, index: u64) {
         let mut hashes = Vec::new();
