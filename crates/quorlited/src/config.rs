@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::duration;
 use crate::flags::parse::default_of;
 use crate::flags::{Parsed, Support, TABLE, Value};
+use crate::http::queue;
 
 mod address;
 mod check;
@@ -44,6 +45,8 @@ pub struct Http {
     pub allow_origin: Option<String>,
     /// Write requests are atomic unless they say otherwise.
     pub atomic_requests: bool,
+    /// How queued writes leave.
+    pub queue: queue::Options,
 }
 
 /// The cluster's part.
@@ -103,6 +106,12 @@ impl Config {
                 advertised: names.http_advertised,
                 allow_origin: Some(parsed.text("http-allow-origin")).filter(|origin| !origin.is_empty()),
                 atomic_requests: parsed.bool("atomic-requests"),
+                queue: queue::Options {
+                    capacity: count(parsed, "write-queue-capacity"),
+                    batch_size: count(parsed, "write-queue-batch-size"),
+                    timeout: duration::from_ns(parsed.ns("write-queue-timeout")),
+                    transaction: parsed.bool("write-queue-tx"),
+                },
             },
             cluster: Cluster {
                 bind: listening(parsed.text("raft-addr")),
@@ -202,6 +211,10 @@ fn listening(address: String) -> String {
     } else {
         address
     }
+}
+
+fn count(parsed: &Parsed, name: &str) -> usize {
+    usize::try_from(parsed.int(name)).unwrap_or(0)
 }
 
 fn clamp(value: i64) -> u32 {

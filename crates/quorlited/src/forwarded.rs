@@ -33,6 +33,9 @@ pub struct Forwarded {
     /// Milliseconds that the client still waits; set by the forwarding node.
     #[prost(uint64, tag = "7")]
     pub timeout_ms: u64,
+    /// The forwarding node asks for itself: what its clients were allowed to ask was checked there, when they asked.
+    #[prost(bool, tag = "9")]
+    pub is_own: bool,
 }
 
 /// The operations that go to the leader.

@@ -77,6 +77,7 @@ pub enum Error {
 /// A server that runs.
 struct Running {
     node: Node,
+    door: Arc<Door>,
     cluster: Arc<Cluster>,
     inter_node: JoinHandle<()>,
     http: JoinHandle<()>,
@@ -117,6 +118,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     });
     let running = Running {
         node,
+        door,
         cluster,
         inter_node,
         http,
@@ -178,7 +180,14 @@ impl Running {
             step_down(&self.node).await;
         }
         self.http_stopper.stop();
-        if tokio::time::timeout(stop.drain_timeout, self.http).await.is_err() {
+        let drained = async {
+            if let Err(error) = self.http.await {
+                warn!(%error, "the HTTP listener broke");
+            }
+            // What was queued by then was acknowledged: it is carried to whoever leads now.
+            self.door.queue.drain().await;
+        };
+        if tokio::time::timeout(stop.drain_timeout, drained).await.is_err() {
             warn!(after = ?stop.drain_timeout, "requests in progress cut");
         }
         self.inter_node.abort();
@@ -322,6 +331,7 @@ fn options(config: &Config) -> Options {
         inter_node_bind: config.cluster.bind.clone(),
         allow_origin: config.http.allow_origin.clone(),
         atomic_requests: config.http.atomic_requests,
+        queue: config.http.queue,
         store: config.store.clone(),
         connect_timeout: config.cluster.connect_timeout,
         log_level: config.log_level.clone(),

@@ -25,6 +25,7 @@ pub mod load;
 pub mod member;
 pub mod node;
 mod open;
+pub mod prepared;
 mod proposals;
 pub mod read;
 mod reconcile;

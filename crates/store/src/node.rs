@@ -136,8 +136,16 @@ impl Node {
     ///
     /// As [`Self::write`].
     pub(crate) async fn propose(&self, command: Command, timeout: Duration) -> Result<Reply, Error> {
+        self.propose_encoded(Proposal::new(command), timeout).await
+    }
+
+    /// Proposes what is encoded already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`].
+    pub(crate) async fn propose_encoded(&self, proposal: Proposal, timeout: Duration) -> Result<Reply, Error> {
         let deadline = Instant::now() + timeout;
-        let proposal = Proposal::new(command);
         let room = self.inner.budget.take(proposal.bytes().len())?;
         // Nothing is proposed before this has come through.
         tokio::time::timeout_at(deadline, self.fix_settings())

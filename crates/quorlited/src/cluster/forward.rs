@@ -87,9 +87,18 @@ impl Forwarder {
     /// [`Error::NoLeader`], [`Error::Unsent`], [`Error::Refused`]: certainly nothing happened. [`Error::Unknown`]: it
     /// may have.
     pub async fn forward(&self, mut forwarded: Forwarded, timeout: Duration) -> Result<Served, Error> {
+        self.forward_again(&mut forwarded, timeout).await
+    }
+
+    /// As [`Self::forward`], for a request that is kept for another try; a write keeps its key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::forward`].
+    pub async fn forward_again(&self, forwarded: &mut Forwarded, timeout: Duration) -> Result<Served, Error> {
         let deadline = Instant::now() + timeout;
-        self.give_key(&mut forwarded);
-        let repeat = repeat(&forwarded);
+        self.give_key(forwarded);
+        let repeat = repeat(forwarded);
         let mut last: Option<(String, Failure)> = None;
         let mut named = None;
         loop {
@@ -105,7 +114,7 @@ impl Forwarder {
             };
             let left = deadline.saturating_duration_since(Instant::now());
             forwarded.timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-            match self.try_once(&leader, &mut forwarded, repeat, deadline).await {
+            match self.try_once(&leader, forwarded, repeat, deadline).await {
                 Tried::Served(served) => return Ok(served),
                 Tried::Elsewhere(leader) => named = leader,
                 Tried::Refused(error) => return Err(error),
@@ -117,7 +126,7 @@ impl Forwarder {
             if let Some(given_up) = give_up(&mut last, repeat, deadline) {
                 return Err(given_up);
             }
-            self.count_retry(&forwarded);
+            self.count_retry(forwarded);
             tokio::time::sleep(PAUSE.min(left)).await;
         }
     }
@@ -162,15 +171,20 @@ impl Forwarder {
             return;
         };
         if sql.key.is_none() {
-            let key = ForwardKey {
-                incarnation: self.me.0,
-                boot: self.boot,
-                sequence: self.sequence.fetch_add(1, Ordering::Relaxed) + 1,
-                issued_at: self.ledger.applied(),
-            };
-            sql.key = Some(Key {
-                origin: Some(KeyOrigin::Forward(key)),
-            });
+            sql.key = Some(self.key());
+        }
+    }
+
+    /// A key of this node that no other write has.
+    pub fn key(&self) -> Key {
+        let key = ForwardKey {
+            incarnation: self.me.0,
+            boot: self.boot,
+            sequence: self.sequence.fetch_add(1, Ordering::Relaxed) + 1,
+            issued_at: self.ledger.applied(),
+        };
+        Key {
+            origin: Some(KeyOrigin::Forward(key)),
         }
     }
 

@@ -35,6 +35,7 @@ pub async fn leave(ledger: &dyn Ledger, forwarder: &Forwarder, credentials: Opti
         operation: Some(Operation::Remove(Remove { name: me.name })),
         credentials,
         timeout_ms: 0,
+        is_own: true,
     };
     remove(forwarder, &removal).await?;
     let gone = || ledger.members().iter().all(|member| member.peer.id != me.id);

@@ -9,6 +9,9 @@ use crate::flags::{Parsed, Support, TABLE, Value};
 
 const MILLISECOND: i64 = 1_000_000;
 
+/// Requests in the queue of writes, at most: their bytes are bounded otherwise, their number only by this.
+const QUEUE_MAX: i64 = 1_000_000;
+
 type Checked = Result<(), Refused>;
 
 /// All rules; answers the data directory, absolute.
@@ -251,8 +254,20 @@ fn counts(parsed: &Parsed) -> Checked {
     for name in ["raft-apply-timeout", "cluster-connect-timeout", "db-read-age-max"] {
         refuse_if(parsed.ns(name) <= 0, format!("-{name} must be greater than 0"))?;
     }
-    for name in ["join-interval", "bootstrap-expect-timeout", "drain-timeout"] {
+    for name in [
+        "join-interval",
+        "bootstrap-expect-timeout",
+        "drain-timeout",
+        "write-queue-timeout",
+    ] {
         refuse_if(parsed.ns(name) < 0, format!("-{name} must not be negative"))?;
+    }
+    for name in ["write-queue-capacity", "write-queue-batch-size"] {
+        let allowed = 1..=QUEUE_MAX;
+        refuse_if(
+            !allowed.contains(&parsed.int(name)),
+            format!("-{name} must be from 1 to {QUEUE_MAX}"),
+        )?;
     }
     for name in ["join-attempts", "db-max-ro-conns"] {
         refuse_if(parsed.int(name) < 0, format!("-{name} must not be negative"))?;

@@ -45,7 +45,6 @@ const TLS: Support = Support::Later("TLS");
 const AUTH: Support = Support::Later("access control");
 const DISCO: Support = Support::Later("discovery");
 const REAP: Support = Support::Later("reaping of unreachable nodes");
-const QUEUE: Support = Support::Later("the queue of writes");
 const OTLP: Support = Support::Later("OpenTelemetry export");
 const PROFILE: Support = Support::Later("profiling");
 
@@ -126,10 +125,10 @@ pub const TABLE: &[Flag] = &[
     flag("auto-vacuum-int", Duration, "0s", "period of automatic VACUUM; 0 = off", Support::Later("automatic VACUUM")),
     flag("auto-optimize-int", Duration, "24h0m0s", "period of automatic PRAGMA optimize; 0 = off", Support::Later("another period of automatic PRAGMA optimize")),
     flag("extensions-path", Text, "", "comma-separated SQLite extensions to load", Support::Later("loading of extensions")),
-    flag("write-queue-capacity", Int, "1024", "queued writes: length of the queue", QUEUE),
-    flag("write-queue-batch-size", Int, "128", "queued writes: requests merged into one", QUEUE),
-    flag("write-queue-timeout", Duration, "50ms", "queued writes: longest wait for a batch to fill", QUEUE),
-    flag("write-queue-tx", Bool, "false", "queued writes: one transaction per batch", QUEUE),
+    works("write-queue-capacity", Int, "1024", "queued writes: length of the queue"),
+    works("write-queue-batch-size", Int, "128", "queued writes: requests merged into one"),
+    works("write-queue-timeout", Duration, "50ms", "queued writes: longest wait for a batch to fill"),
+    works("write-queue-tx", Bool, "false", "queued writes: one transaction per batch"),
     // Data protection, streaming, observability.
     flag("auto-backup", Text, "", "automatic backup configuration", Support::Later("automatic backup")),
     flag("auto-restore", Text, "", "automatic restore configuration", Support::Later("automatic restore")),

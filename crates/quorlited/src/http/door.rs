@@ -4,11 +4,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use store::member::Peer;
+use tokio::sync::mpsc;
 
 use super::call::Call;
+use super::counters::Counters;
 use super::errors;
 use super::ledger::Ledger;
 use super::peers::Peers;
+use super::queue::flusher::Flusher;
+use super::queue::{self, Item, Queue};
 use super::reply::Reply;
 use super::vault::Vault;
 use hyper::StatusCode;
@@ -32,6 +36,8 @@ pub struct Options {
     pub allow_origin: Option<String>,
     /// Write requests are atomic unless they say otherwise.
     pub atomic_requests: bool,
+    /// How queued writes leave.
+    pub queue: queue::Options,
     /// Settings of the store that `/status` shows.
     pub store: store::config::Config,
     /// Longest dial of a peer.
@@ -50,6 +56,12 @@ pub struct Door {
     pub started: SystemTime,
     /// The same on the monotonic clock.
     pub started_at: Instant,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+    /// Writes that wait.
+    pub queue: Arc<Queue>,
+    /// The other end of the queue, until the store is open.
+    queued: Mutex<Option<mpsc::Receiver<Item>>>,
     opened: OnceLock<Opened>,
     last_backup: Mutex<Option<SystemTime>>,
 }
@@ -79,17 +91,27 @@ pub enum Place {
 impl Door {
     /// A door to a store that is not open yet.
     pub fn new(options: Options) -> Self {
+        let started = SystemTime::now();
+        let counters = Arc::<Counters>::default();
+        let (queue, queued) = Queue::new(options.queue, started, Arc::clone(&counters));
         Self {
             options,
-            started: SystemTime::now(),
+            started,
             started_at: Instant::now(),
+            counters,
+            queue: Arc::new(queue),
+            queued: Mutex::new(Some(queued)),
             opened: OnceLock::new(),
             last_backup: Mutex::default(),
         }
     }
 
-    /// The store is open. Only the first call counts.
+    /// The store is open, and queued writes begin to leave. Only the first call counts.
     pub fn open(&self, opened: Opened) {
+        let queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(queued) = queued {
+            tokio::spawn(Flusher::new(Arc::clone(&self.queue), queued, opened.clone()).run());
+        }
         // A second opening would be a second store in one process; the first one stays.
         self.opened.set(opened).ok();
     }

@@ -8,6 +8,7 @@ pub mod hash;
 pub mod leader;
 pub mod nodes;
 pub mod query;
+pub mod queued;
 pub mod readyz;
 pub mod remove;
 pub mod request;

@@ -3,11 +3,11 @@
 //! The rule that decides (D9): 503, on which clients resend, only for what was certainly not appended to the log. What
 //! may have happened is told with status 200, as the specification has it, and the code `outcome_unknown`.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use hyper::StatusCode;
 
-use super::json::{Pretty, Writer};
 use super::reply::Reply;
 use super::results::{Form, Results, Tail, Whole};
 use super::stream::Failed;
@@ -40,7 +40,7 @@ pub fn no_leader_to_redirect_to() -> Reply {
 pub fn request_failed(style: Style, message: impl Into<String>, code: Option<&'static str>) -> Reply {
     let tail = Tail {
         error: Some(message.into()),
-        code,
+        code: code.map(Cow::Borrowed),
         ..Tail::default()
     };
     finished(style, &tail)
@@ -57,19 +57,12 @@ pub fn nothing_to_do(style: Style, began: Instant) -> Reply {
 
 /// A write request that the state machine answered with a failure of the whole.
 pub fn reply_failed(style: Style, failure: &command::reply::Failure) -> Reply {
-    let mut json = Writer::new(Pretty::from(style.pretty));
-    json.begin_object();
-    json.key("results");
-    json.begin_array();
-    json.end_array();
-    json.key("error");
-    json.string(&failure.message);
-    if !failure.code.is_empty() {
-        json.key("code");
-        json.string(&failure.code);
-    }
-    json.end_object();
-    let mut reply = Reply::json(json.out.into());
+    let tail = Tail {
+        error: Some(failure.message.clone()),
+        code: Some(failure.code.clone().into()).filter(|code: &Cow<'_, str>| !code.is_empty()),
+        ..Tail::default()
+    };
+    let mut reply = finished(style, &tail);
     if failure.code == KEY_REUSED {
         reply.head.status = u32::from(StatusCode::UNPROCESSABLE_ENTITY.as_u16());
     }
@@ -181,7 +174,8 @@ fn finished(style: Style, tail: &Tail) -> Reply {
     }
 }
 
-fn retry_later(message: impl std::fmt::Display) -> Reply {
+/// The node has too much to do; certainly not done.
+pub fn retry_later(message: impl std::fmt::Display) -> Reply {
     let mut reply = Reply::failure(StatusCode::SERVICE_UNAVAILABLE, message);
     reply.head.retry_after_s = RETRY_AFTER_S;
     reply

@@ -10,6 +10,7 @@ use sqlite::{Cancel, Class, QueryOptions};
 use store::Error;
 use store::member::Peer;
 use store::node::{ContentHash, Node};
+use store::prepared::Prepared;
 use store::read::{Confirmed, ReadRequest};
 use store::status::Status;
 use store::transport::BoxFuture;
@@ -35,6 +36,8 @@ pub trait Ledger: Send + Sync + 'static {
     fn stamp(&self, statements: Vec<Statement>, kind: Kind, atomic: bool) -> Write;
     /// Proposes a write and waits until it is applied here.
     fn write(&self, write: Write, timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>>;
+    /// As [`Self::write`], for a write that is kept for another try.
+    fn write_prepared<'a>(&'a self, prepared: &'a Prepared, timeout: Duration) -> BoxFuture<'a, Result<Reply, Error>>;
     /// Waits until a local read at this level may begin.
     fn confirm(&self, read: ReadRequest) -> BoxFuture<'_, Result<Confirmed, Error>>;
     /// Runs reads and shows their results to `sink`. Blocks.
@@ -84,6 +87,10 @@ impl Ledger for Node {
 
     fn write(&self, write: Write, timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>> {
         Box::pin(Node::write(self, write, timeout))
+    }
+
+    fn write_prepared<'a>(&'a self, prepared: &'a Prepared, timeout: Duration) -> BoxFuture<'a, Result<Reply, Error>> {
+        Box::pin(Node::write_prepared(self, prepared, timeout))
     }
 
     fn confirm(&self, read: ReadRequest) -> BoxFuture<'_, Result<Confirmed, Error>> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use command::request::Key;
 use store::transport::BoxFuture;
 
 use crate::cluster::forward::Served;
@@ -13,6 +14,14 @@ use crate::forwarded::Forwarded;
 pub trait Peers: Send + Sync + 'static {
     /// Runs a request on the leader; resolves when its answer begins.
     fn forward(&self, forwarded: Forwarded, timeout: Duration) -> BoxFuture<'_, Result<Served, Error>>;
+    /// As [`Self::forward`], for a request that is kept for another try.
+    fn forward_again<'a>(
+        &'a self,
+        forwarded: &'a mut Forwarded,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Served, Error>>;
+    /// A key that makes a write of this node's own harmless to repeat.
+    fn key(&self) -> Key;
     /// Asks the node at an inter-node address who it is.
     fn describe<'a>(&'a self, address: &'a str, timeout: Duration) -> BoxFuture<'a, Result<Description, Error>>;
 }
@@ -28,6 +37,18 @@ pub struct Cluster {
 impl Peers for Cluster {
     fn forward(&self, forwarded: Forwarded, timeout: Duration) -> BoxFuture<'_, Result<Served, Error>> {
         Box::pin(self.forwarder.forward(forwarded, timeout))
+    }
+
+    fn forward_again<'a>(
+        &'a self,
+        forwarded: &'a mut Forwarded,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Served, Error>> {
+        Box::pin(self.forwarder.forward_again(forwarded, timeout))
+    }
+
+    fn key(&self) -> Key {
+        self.forwarder.key()
     }
 
     fn describe<'a>(&'a self, address: &'a str, timeout: Duration) -> BoxFuture<'a, Result<Description, Error>> {

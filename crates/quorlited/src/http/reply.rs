@@ -30,6 +30,8 @@ pub struct Reply {
     pub served_by: Option<String>,
     /// Where a redirect points.
     pub location: Option<String>,
+    /// What it acknowledges is in this node's memory alone: the exception to D1.
+    pub is_volatile: bool,
 }
 
 /// A body.
@@ -73,6 +75,7 @@ impl Reply {
             payload: Payload::Whole(Bytes::new()),
             served_by: None,
             location: None,
+            is_volatile: false,
         }
     }
 
@@ -144,6 +147,7 @@ impl From<Answer> for Reply {
             payload: Payload::from(answer.body),
             served_by: None,
             location: None,
+            is_volatile: false,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! same whichever way it came.
 //!
 //! ```text
-//!  {"results":[ element, element … ],"error":…,"time":…,"raft_index":…,"code":…}
+//!  {"results":[ element, element … ],"error":…,"time":…,"sequence_number":…,"raft_index":…,"code":…}
 //!               │
 //!               └── begun at `columns`, rows at the first row, closed at `end`;
 //!                   fails while none of it has left: rewound and written as its error alone
@@ -15,6 +15,7 @@
 //! * No more than one chunk and one row is held in memory (D12).
 //! * What has left is the beginning of a valid document, whatever happens next.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -74,9 +75,11 @@ pub struct Tail {
     /// The request failed as a whole.
     pub error: Option<String>,
     /// A machine-readable word for that failure.
-    pub code: Option<&'static str>,
+    pub code: Option<Cow<'static, str>>,
     /// Wall time of the request; shown with `timings`.
     pub elapsed: Duration,
+    /// The number of a queued write; 0 for what is not queued.
+    pub sequence: u64,
     /// The log index of the request; shown with `raft_index`, unless it is 0.
     pub index: u64,
 }
@@ -178,13 +181,17 @@ impl<O: Outlet> Results<O> {
             self.json.string(error);
         }
         self.write_time(tail.elapsed);
+        if tail.sequence > 0 {
+            self.json.key("sequence_number");
+            self.json.integer(tail.sequence);
+        }
         if self.style.raft_index && tail.index > 0 {
             self.json.key("raft_index");
             self.json.integer(tail.index);
         }
-        if let Some(code) = tail.code {
+        if let Some(code) = &tail.code {
             self.json.key("code");
-            self.json.string(code);
+            self.json.string(code.as_bytes());
         }
     }
 

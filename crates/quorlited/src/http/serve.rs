@@ -165,6 +165,9 @@ pub fn respond(door: &Door, reply: Reply) -> Response<Payload> {
     if reply.head.index > 0 {
         headers.insert("x-quorlite-index", HeaderValue::from(reply.head.index));
     }
+    if reply.is_volatile {
+        headers.insert("x-quorlite-durable", HeaderValue::from_static("false"));
+    }
     if reply.head.retry_after_s > 0 {
         headers.insert("retry-after", HeaderValue::from(reply.head.retry_after_s));
     }

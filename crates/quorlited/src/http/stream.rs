@@ -111,9 +111,9 @@ fn read(ledger: &dyn Ledger, query: &Query, chunks: Chunks, cancel: &Cancel) {
     }
     let tail = Tail {
         error,
-        code: None,
         elapsed: query.began.elapsed(),
         index: query.index,
+        ..Tail::default()
     };
     match results.finish(&tail) {
         Ok((rest, chunks)) => chunks.end(rest),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use command::reply::{Outcome, Reply};
-use command::request::{Kind, Write};
+use command::request::{ForwardKey, Key, KeyOrigin, Kind, Write};
 use command::rows::{CellRef, Columns, End, RowSink};
 use command::statement::Statement;
 use http_body_util::{BodyExt, Full};
@@ -20,6 +20,7 @@ use sqlite::{Cancel, QueryOptions};
 use store::Error;
 use store::member::{Member, NodeId, Peer};
 use store::node::ContentHash;
+use store::prepared::Prepared;
 use store::read::{Confirmed, ReadRequest};
 use store::status::{Role, Status};
 use store::transport::BoxFuture;
@@ -31,6 +32,7 @@ pub mod vault;
 use super::door::{Door, Opened, Options};
 use super::ledger::{Ledger, Need};
 use super::peers::Peers;
+use super::queue;
 use super::serve::{Listener, Stopper, stop};
 use super::vault::Vault;
 use crate::cluster;
@@ -253,6 +255,10 @@ impl Ledger for Fake {
         Box::pin(std::future::ready(answer))
     }
 
+    fn write_prepared<'a>(&'a self, prepared: &'a Prepared, timeout: Duration) -> BoxFuture<'a, Result<Reply, Error>> {
+        self.write(prepared.clone().into_write(), timeout)
+    }
+
     fn confirm(&self, read: ReadRequest) -> BoxFuture<'_, Result<Confirmed, Error>> {
         let mut state = self.state();
         state.reads.push(read);
@@ -336,6 +342,7 @@ struct OthersState {
     forwarded: Vec<Forwarded>,
     answer: Option<(Head, String)>,
     breaks_off: bool,
+    keys: u64,
     silent: bool,
 }
 
@@ -393,6 +400,28 @@ impl Peers for Others {
             None => Err(refused("there:4002")),
         };
         Box::pin(std::future::ready(answer))
+    }
+
+    fn forward_again<'a>(
+        &'a self,
+        forwarded: &'a mut Forwarded,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Served, cluster::Error>> {
+        self.forward(forwarded.clone(), timeout)
+    }
+
+    fn key(&self) -> Key {
+        let mut state = self.state.lock().unwrap();
+        state.keys += 1;
+        let key = ForwardKey {
+            incarnation: 1,
+            boot: 1,
+            sequence: state.keys,
+            issued_at: 0,
+        };
+        Key {
+            origin: Some(KeyOrigin::Forward(key)),
+        }
     }
 
     fn describe<'a>(
@@ -483,6 +512,12 @@ impl World {
             inter_node_bind: "here:4002".to_owned(),
             allow_origin: None,
             atomic_requests: true,
+            queue: queue::Options {
+                capacity: 1024,
+                batch_size: 128,
+                timeout: Duration::from_millis(5),
+                transaction: false,
+            },
             store,
             connect_timeout: Duration::from_secs(30),
             log_level: "WARN".to_owned(),

@@ -283,6 +283,32 @@ async fn sigterm_ends_it_cleanly_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn queued_writes_leave_before_the_node_does() {
+    let (_held, dir) = folder();
+    let words = ["-node-id", "n1", "-write-queue-timeout", "1h"];
+    let mut server = Server::start(&dir, &words).await;
+    server.say("/db/execute", CREATE).await;
+    for _ in 0..3 {
+        let answer = server
+            .say("/db/execute?queue", r#"["INSERT INTO pet(nick) VALUES('queued')"]"#)
+            .await;
+        assert!(answer.contains("sequence_number"), "{answer}");
+    }
+    server.signal("TERM");
+    assert_eq!(server.exit().await.code(), Some(0));
+    let addresses = Addresses {
+        http: server.http.clone(),
+        raft: server.raft.clone(),
+    };
+    let server = Server::launch(&dir, &addresses, &words);
+    server.until_ready().await;
+    let answer = server
+        .say("/db/query", r#"["SELECT count(*) FROM pet WHERE nick='queued'"]"#)
+        .await;
+    assert!(answer.contains("[[3]]"), "{answer}");
+}
+
+#[tokio::test]
 async fn snapshots_on_request() {
     let (_held, server) = with_pets().await;
     assert_eq!(server.post("/snapshot", "").await.status, 200);

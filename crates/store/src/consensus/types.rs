@@ -61,6 +61,10 @@ impl Proposal {
     pub(crate) fn command(&self) -> &Arc<Command> {
         &self.command
     }
+
+    pub(crate) fn into_command(self) -> Arc<Command> {
+        self.command
+    }
 }
 
 impl fmt::Debug for Proposal {

@@ -28,6 +28,7 @@ async fn ask(fake: &Arc<Fake>, operation: Operation) -> Answer {
         operation: Some(operation),
         credentials: None,
         timeout_ms: 1000,
+        is_own: false,
     };
     Desk::new(ledger, Arc::new(vault::Fake::default()))
         .handle(forwarded)
@@ -121,6 +122,7 @@ async fn an_operation_of_a_newer_release_is_refused() {
         operation: None,
         credentials: None,
         timeout_ms: 0,
+        is_own: false,
     };
     let answer = Desk::new(leading(), Arc::new(vault::Fake::default()))
         .handle(forwarded)

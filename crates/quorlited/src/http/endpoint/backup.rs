@@ -46,6 +46,7 @@ pub async fn get(call: Call) -> Reply {
                 operation: Some(forwarded::Operation::Backup(backup.into())),
                 credentials: call.credentials(),
                 timeout_ms: u64::try_from(call.params.timeout().as_millis()).unwrap_or(u64::MAX),
+                is_own: false,
             };
             match opened.peers.forward(forwarded, call.params.timeout()).await {
                 Ok(answered) => Reply::from(answered.answer),

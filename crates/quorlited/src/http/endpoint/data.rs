@@ -121,6 +121,7 @@ async fn there(call: &Call, opened: &Opened, leader: &Peer, job: Job) -> Reply {
         operation: Some(operation),
         credentials: call.credentials(),
         timeout_ms: millis(job.timeout),
+        is_own: false,
     };
     match opened.peers.forward(forwarded, job.timeout).await {
         Ok(answered) => served(Reply::from(answered.answer), &answered.by),

@@ -2,14 +2,14 @@
 
 use crate::http::call::Call;
 use crate::http::endpoint::data::{self, Source};
-use crate::http::errors;
+use crate::http::endpoint::queued;
 use crate::http::reply::Reply;
 use crate::http::sql::Operation;
 
 /// Answers it.
 pub async fn post(mut call: Call) -> Reply {
     if call.params.flag("queue") {
-        return errors::still_to_come("/db/execute?queue");
+        return queued::post(call).await;
     }
     let body = match call.read_body().await {
         Ok(body) => body,

@@ -82,6 +82,7 @@ async fn forward(call: &Call, opened: &Opened, step_down: forwarded::StepDown) -
         operation: Some(forwarded::Operation::StepDown(step_down)),
         credentials: call.credentials(),
         timeout_ms: 0,
+        is_own: false,
     };
     match opened.peers.forward(forwarded, call.params.timeout()).await {
         Ok(served) => Reply::from(served.answer).served_by(&served.by),

@@ -43,6 +43,7 @@ async fn forward(call: &Call, opened: &Opened, name: String) -> Reply {
         operation: Some(forwarded::Operation::Remove(forwarded::Remove { name })),
         credentials: call.credentials(),
         timeout_ms: 0,
+        is_own: false,
     };
     match opened.peers.forward(forwarded, call.params.timeout()).await {
         Ok(served) => Reply::from(served.answer).served_by(&served.by),

@@ -79,6 +79,12 @@ fn http(door: &Door) -> Value {
         "bind_addr": options.bind,
         "auth": "disabled",
         "tls": {"enabled": "false"},
+        "queue": {"_default": {
+            "max_size": options.queue.capacity,
+            "batch_size": options.queue.batch_size,
+            "timeout": duration::text(options.queue.timeout),
+            "sequence_number": door.queue.sequence(),
+        }},
         "cluster": {
             "local_node_addr": options.store.address,
             "timeout": duration::text(options.connect_timeout),

@@ -404,7 +404,7 @@ fn a_failed_request() {
     );
     let tail = Tail {
         error: Some("leadership lost while committing log".to_owned()),
-        code: Some("outcome_unknown"),
+        code: Some("outcome_unknown".into()),
         ..Tail::default()
     };
     assert_eq!(

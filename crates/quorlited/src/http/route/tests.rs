@@ -111,7 +111,6 @@ async fn what_is_still_to_come_says_so() {
         (Method::GET, "/licenses", "/licenses"),
         (Method::GET, "/debug/vars", "/debug/vars"),
         (Method::GET, "/debug/pprof/heap", "/debug/pprof"),
-        (Method::POST, "/db/execute?queue", "/db/execute?queue"),
     ] {
         let answered = world.send(method, target, &[], "[\"x\"]").await;
         assert_eq!(answered.status, 501, "{target}");
