@@ -155,6 +155,7 @@ struct Known {
 /// Notes who leads and where members are.
 fn look_around(inner: &Inner, known: &mut Known) {
     announce(inner, &mut known.leader);
+    inner.core.note_lead();
     inner.core.with_metrics(|metrics| {
         let membership = &metrics.membership_config;
         if *membership.log_id() != known.membership {

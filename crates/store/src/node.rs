@@ -96,6 +96,11 @@ impl Node {
         self.inner.core.leader()
     }
 
+    /// No leader may be known now, but there was one a moment ago: who waits a little will see the next.
+    pub fn expects_leader(&self) -> bool {
+        !*self.inner.closing.borrow() && self.inner.core.expects_leader()
+    }
+
     /// This node leads, as far as it knows.
     pub fn is_leader(&self) -> bool {
         self.inner.core.with_metrics(membership::leads)

@@ -5,6 +5,7 @@
 //!                 │  ▲
 //!                 │  └── dial refused, not leader, or broken with a key: the leader known now, until the deadline
 //!                 └───── broken without a key: outcome unknown
+//!  no leader known ──► wait while one was heard a moment ago: an election runs
 //! ```
 //!
 //! Invariants:
@@ -109,6 +110,12 @@ impl Forwarder {
                         continue;
                     }
                     Some((address, Failure::Sent(cause))) => return Err(Error::Unknown { address, cause }),
+                    Some((_, Failure::Unsent(_))) | None
+                        if self.ledger.expects_leader() && Instant::now() < deadline =>
+                    {
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
                     Some((_, Failure::Unsent(_))) | None => return Err(Error::NoLeader),
                 }
             };

@@ -10,6 +10,8 @@ pub trait Ledger: Send + Sync + 'static {
     fn peer(&self) -> Peer;
     /// The leader, when one is known.
     fn leader(&self) -> Option<Peer>;
+    /// There was a leader a moment ago: if none is known now, the next is being elected.
+    fn expects_leader(&self) -> bool;
     /// It is or was part of a cluster.
     fn is_initialized(&self) -> bool;
     /// Membership as last known here.
@@ -31,6 +33,10 @@ impl Ledger for Node {
 
     fn leader(&self) -> Option<Peer> {
         Node::leader(self)
+    }
+
+    fn expects_leader(&self) -> bool {
+        Node::expects_leader(self)
     }
 
     fn is_initialized(&self) -> bool {

@@ -50,6 +50,7 @@ struct Fake {
 #[derive(Default)]
 struct Told {
     leader: Option<Peer>,
+    elected: Option<Peer>,
     members: Vec<Member>,
     initialized: Option<Vec<Peer>>,
     added: Vec<(Peer, bool)>,
@@ -63,6 +64,11 @@ impl Fake {
 
     fn follow(&self, leader: Option<&Peer>) {
         self.told(|told| told.leader = leader.cloned());
+    }
+
+    /// An election runs, which `leader` wins as soon as somebody waits for it.
+    fn elect(&self, leader: &Peer) {
+        self.told(|told| told.elected = Some(leader.clone()));
     }
 
     fn lead(&self) {
@@ -86,6 +92,15 @@ impl Ledger for Fake {
 
     fn leader(&self) -> Option<Peer> {
         self.told(|told| told.leader.clone())
+    }
+
+    fn expects_leader(&self) -> bool {
+        self.told(|told| {
+            let elected = told.elected.take();
+            let expects = elected.is_some();
+            told.leader = elected.or_else(|| told.leader.take());
+            expects
+        })
     }
 
     fn is_initialized(&self) -> bool {

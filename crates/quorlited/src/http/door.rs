@@ -20,7 +20,10 @@ use hyper::StatusCode;
 /// How long a leader may take to be found after a hand-over began, before a request that met it is answered.
 const HANDOVER_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// How often the leader is looked up meanwhile.
+/// How often the leader is looked up while one is elected.
+const ELECTION_PAUSE: Duration = Duration::from_millis(10);
+
+/// How often it is looked up during a hand-over.
 const HANDOVER_PAUSE: Duration = Duration::from_millis(5);
 
 /// The API's configuration.
@@ -144,6 +147,19 @@ impl Opened {
             None => Place::Nowhere,
             Some(leader) if leader.id == self.ledger.peer().id => Place::Here,
             Some(leader) => Place::There(leader),
+        }
+    }
+
+    /// The same as [`Self::place`], once an election that may be running is over; at most for `timeout`.
+    pub async fn place_once_elected(&self, timeout: Duration) -> Place {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.place() {
+                Place::Nowhere if self.ledger.expects_leader() && Instant::now() < deadline => {
+                    tokio::time::sleep(ELECTION_PAUSE).await;
+                }
+                place => return place,
+            }
         }
     }
 

@@ -30,6 +30,8 @@ pub trait Ledger: Send + Sync + 'static {
     fn peer(&self) -> Peer;
     /// The leader, when one is known.
     fn leader(&self) -> Option<Peer>;
+    /// There was a leader a moment ago: if none is known now, the next is being elected.
+    fn expects_leader(&self) -> bool;
     /// Everything about this node, without waiting.
     fn status(&self) -> Status;
     /// Stamps a write with clock and seed.
@@ -75,6 +77,10 @@ impl Ledger for Node {
 
     fn leader(&self) -> Option<Peer> {
         Node::leader(self)
+    }
+
+    fn expects_leader(&self) -> bool {
+        Node::expects_leader(self)
     }
 
     fn status(&self) -> Status {

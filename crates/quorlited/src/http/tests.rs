@@ -63,6 +63,7 @@ pub struct Fake {
 #[derive(Default)]
 struct State {
     leader: Option<Peer>,
+    elected: Option<Peer>,
     unready: bool,
     writes: Vec<Write>,
     replies: VecDeque<Result<Reply, Error>>,
@@ -106,6 +107,11 @@ impl Fake {
 
     pub fn fail_write(&self, error: Error) {
         self.state().replies.push_back(Err(error));
+    }
+
+    /// An election runs, which `leader` wins as soon as somebody waits for it.
+    pub fn elect(&self, leader: Peer) {
+        self.state().elected = Some(leader);
     }
 
     pub fn hand_over_on_write(&self, to: Peer) {
@@ -192,6 +198,14 @@ impl Ledger for Fake {
 
     fn leader(&self) -> Option<Peer> {
         self.state().leader.clone()
+    }
+
+    fn expects_leader(&self) -> bool {
+        let mut state = self.state();
+        let elected = state.elected.take();
+        let expects = elected.is_some();
+        state.leader = elected.or_else(|| state.leader.take());
+        expects
     }
 
     fn status(&self) -> Status {

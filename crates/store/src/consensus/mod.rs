@@ -71,6 +71,8 @@ pub(crate) struct Heard {
     pub first_committed: u64,
     /// When `committed` last moved.
     pub moved: Option<Instant>,
+    /// The last time that this node was seen to lead with a majority behind it.
+    pub led: Option<Instant>,
 }
 
 impl Heard {
@@ -205,6 +207,20 @@ impl Core {
     pub(crate) fn is_followed(&self) -> Result<bool, Error> {
         let leader = self.leader().ok_or(Error::NotLeader { leader: None })?;
         Ok(leader.id == self.id)
+    }
+
+    /// There was a sign of a leader of late, this node or another: if none is known now, the next is being elected.
+    pub(crate) fn expects_leader(&self) -> bool {
+        let heard = self.last_heard();
+        let sign = heard.at.max(heard.led);
+        sign.is_some_and(|at| at.elapsed() < self.silence_max())
+    }
+
+    /// Notes whether this node leads with a majority behind it; called now and then.
+    pub(crate) fn note_lead(&self) {
+        if self.with_metrics(|metrics| membership::leads(metrics) && self.is_answered(metrics)) {
+            self.heard.lock().unwrap_or_else(PoisonError::into_inner).led = Some(Instant::now());
+        }
     }
 
     /// A leader spoke of late.

@@ -191,6 +191,10 @@ async fn the_cluster_goes_on_without_its_leader() {
     let mut cluster = Cluster::form(&["a", "b", "c"]).await;
     let leader = cluster.leader().await;
     succeed(&leader, &["CREATE TABLE t(id INTEGER PRIMARY KEY)"]).await;
+    until("a leader that knows itself followed", || {
+        leader.expects_leader().then_some(())
+    })
+    .await;
     cluster.board.unplug(&leader.peer().address);
     cluster.nodes.retain(|node| node.peer() != leader.peer());
     leader.shutdown().await;

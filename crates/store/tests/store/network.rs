@@ -139,6 +139,10 @@ async fn without_a_majority_nothing_waits_for_ever() {
     assert!(added.expect("an answer").is_err());
     let read = tokio::time::timeout(PATIENCE, query(&leader, "SELECT 1", Level::Linearizable)).await;
     assert!(read.expect("an answer").is_err());
+    until("an end of the wait for another leader", || {
+        (!leader.expects_leader()).then_some(())
+    })
+    .await;
     let write = tokio::time::timeout(PATIENCE * 2, execute(&leader, &["INSERT INTO t VALUES(1)"])).await;
     assert!(write.expect("an answer").is_err());
 }

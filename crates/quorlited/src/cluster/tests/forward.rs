@@ -312,3 +312,15 @@ async fn arrived(node: &Node, requests: usize) {
     };
     soon(all).await;
 }
+
+#[tokio::test]
+async fn during_an_election_a_request_waits_for_the_leader() {
+    let (leader, follower) = pair().await;
+    follower.ledger.follow(None);
+    let refused = soon(follower.forwarder.forward(execute(), DEADLINE)).await;
+    assert!(matches!(refused, Err(Error::NoLeader)), "{refused:?}");
+    follower.ledger.elect(leader.peer());
+    leader.script.turn(Turn::Chunks(vec!["{}"]));
+    let served = soon(follower.forwarder.forward(execute(), DEADLINE)).await.unwrap();
+    assert_eq!(served.by, leader.address);
+}

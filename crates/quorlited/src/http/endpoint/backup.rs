@@ -35,7 +35,7 @@ pub async fn get(call: Call) -> Reply {
     };
     let place = match call.params.flag("noleader") {
         true => Place::Here,
-        false => opened.place(),
+        false => opened.place_once_elected(call.params.timeout()).await,
     };
     let redirect = call.params.flag("redirect");
     let reply = match place {

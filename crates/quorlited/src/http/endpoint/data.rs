@@ -72,7 +72,7 @@ pub async fn answer(call: Call, operation: Operation, source: Source) -> Reply {
     if job.sql.statements.is_empty() {
         return errors::nothing_to_do(call.params.style(), call.began);
     }
-    match place(&call, opened, operation) {
+    match place(&call, opened, operation).await {
         Place::Here => match sql::run(&opened.ledger, job).await {
             Ok(reply) => served(reply, &call.door.options.advertised),
             // Nothing was appended here, so the statements are read once more and go where they must.
@@ -87,17 +87,18 @@ pub async fn answer(call: Call, operation: Operation, source: Source) -> Reply {
 }
 
 /// Where to begin: a read that this node may be able to answer by itself begins here.
-fn place(call: &Call, opened: &Opened, operation: Operation) -> Place {
+async fn place(call: &Call, opened: &Opened, operation: Operation) -> Place {
     match (operation, call.params.level()) {
         (Operation::Query | Operation::Request, Level::None | Level::Auto | Level::Linearizable) => Place::Here,
         (Operation::Query | Operation::Request, Level::Weak | Level::Strong) | (Operation::Execute, _) => {
-            opened.place()
+            opened.place_once_elected(call.params.timeout()).await
         }
     }
 }
 
 async fn elsewhere(call: &Call, opened: &Opened, detour: Detour, job: Job) -> Reply {
     let place = match detour {
+        Detour::Leader(None) => opened.place_once_elected(job.timeout).await,
         Detour::Leader(leader) => opened.place_of(leader),
         Detour::Transferring => opened.place_after_handover(job.timeout).await,
     };

@@ -56,7 +56,7 @@ async fn post(mut call: Call) -> Reply {
         return Reply::failure(StatusCode::SERVICE_UNAVAILABLE, "stepdown: store not open");
     };
     let wait = call.params.flag("wait");
-    match opened.place() {
+    match opened.place_once_elected(call.params.timeout()).await {
         Place::Here => {
             let step_down = forwarded::StepDown { name, wait };
             match desk::step_down(&opened.ledger, step_down, call.params.timeout()).await {

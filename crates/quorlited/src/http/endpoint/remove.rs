@@ -22,7 +22,7 @@ pub async fn delete(mut call: Call) -> Reply {
     let Some(opened) = call.door.opened() else {
         return errors::cluster_operation("", &store::Error::NotOpen);
     };
-    match opened.place() {
+    match opened.place_once_elected(call.params.timeout()).await {
         Place::Here => match opened.ledger.remove(&name).await {
             Ok(()) => done().served_by(&call.door.options.advertised),
             Err(store::Error::NotLeader { leader }) => match opened.place_of(leader) {

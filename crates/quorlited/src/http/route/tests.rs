@@ -316,6 +316,21 @@ async fn without_a_leader() {
 }
 
 #[tokio::test]
+async fn during_an_election_a_request_waits_for_the_leader() {
+    for target in ["/db/execute", "/db/query?level=strong", "/leader?wait"] {
+        let world = World::without_leader();
+        world.fake.elect(peer(2, "there"));
+        let answered = post(&world, target, "[\"SELECT 1\"]").await;
+        assert_ne!(answered.status, 503, "{target}");
+        assert_eq!(world.others.forwarded().len(), 1, "{target}");
+    }
+    let world = World::without_leader();
+    world.fake.elect(peer(1, "here"));
+    let removed = world.send(Method::DELETE, "/remove", &[], "{\"id\":\"x\"}").await;
+    assert_eq!((removed.status, removed.body.as_str()), (200, ""));
+}
+
+#[tokio::test]
 async fn before_the_store_is_open() {
     let world = World::closed();
     for target in ["/db/execute", "/db/query", "/db/request"] {
