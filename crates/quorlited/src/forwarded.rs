@@ -25,7 +25,7 @@ pub const CHUNKS_MAX: usize = 4;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Forwarded {
     /// What to do.
-    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 8")]
+    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 8, 10, 11")]
     pub operation: Option<Operation>,
     /// Who asks, to be checked again by the leader; `None` is anonymous.
     #[prost(message, optional, tag = "6")]
@@ -59,6 +59,12 @@ pub enum Operation {
     /// `/db/backup`.
     #[prost(message, tag = "8")]
     Backup(Backup),
+    /// A piece of a body of `/db/load`.
+    #[prost(message, tag = "10")]
+    Gather(Gather),
+    /// The end of that body.
+    #[prost(message, tag = "11")]
+    Load(Load),
 }
 
 /// Name and password, as the client gave them.
@@ -139,7 +145,7 @@ pub enum Level {
 }
 
 /// How an answer looks.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     /// Indented by four blanks.
     pub pretty: bool,
@@ -204,6 +210,40 @@ pub enum BackupForm {
     Compact = 2,
     /// SQL text.
     Text = 3,
+}
+
+/// A piece of what is to be loaded, to be gathered; sent twice, it changes nothing.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Gather {
+    /// The load's number.
+    #[prost(fixed64, tag = "1")]
+    pub load: u64,
+    /// Where the piece stands in the whole.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// The bytes.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub bytes: Bytes,
+}
+
+/// The end of a load.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Load {
+    /// The load's number.
+    #[prost(fixed64, tag = "1")]
+    pub load: u64,
+    /// Bytes of the whole.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    /// What it is, and what becomes of it.
+    #[prost(enumeration = "command::entry::Form", tag = "3")]
+    pub form: i32,
+    /// Makes a repeated load harmless.
+    #[prost(message, optional, tag = "4")]
+    pub key: Option<Key>,
+    /// How the answer looks.
+    #[prost(message, optional, tag = "5")]
+    pub output: Option<Output>,
 }
 
 /// Removes a node.

@@ -119,12 +119,21 @@ impl Node {
         self.propose(Command::new(Some(Action::Load(load))), timeout).await
     }
 
+    fn ensure_lone_leader(&self) -> Result<(), Error> {
+        self.inner.core.ensure_leading()?;
+        if self.members().len() > 1 {
+            return Err(Error::Membership(NOT_ALONE.to_owned()));
+        }
+        Ok(())
+    }
+
     /// Begins to receive a file for [`Node::boot`].
     ///
     /// # Errors
     ///
-    /// [`sqlite::Error::Io`].
+    /// [`Error::NotLeader`]; [`Error::Membership`] in a cluster of several nodes; [`sqlite::Error::Io`].
     pub fn begin_boot(&self) -> Result<Boot, Error> {
+        self.ensure_lone_leader()?;
         let load = self.draw_load();
         let upload = Upload::new(staging::path(&self.inner.databases.home_folder(), load))?;
         Ok(Boot { upload, load })
@@ -138,10 +147,7 @@ impl Node {
     /// [`Error::NotLeader`]; [`Error::Membership`] in a cluster of several nodes; [`sqlite::Error::Unfit`]; as
     /// [`Node::write`].
     pub async fn boot(&self, boot: Boot, timeout: Duration) -> Result<(), Error> {
-        self.inner.core.ensure_leading()?;
-        if self.members().len() > 1 {
-            return Err(Error::Membership(NOT_ALONE.to_owned()));
-        }
+        self.ensure_lone_leader()?;
         let databases = self.inner.databases.clone();
         let bytes = boot.upload.bytes();
         let checked = blocking(self.inner.environment.runner, move || {

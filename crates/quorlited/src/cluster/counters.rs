@@ -26,6 +26,10 @@ pub struct Counters {
     pub request_req: AtomicU64,
     /// Forwarded backups that came here.
     pub backup_req: AtomicU64,
+    /// Forwarded loads whose end came here.
+    pub load_req: AtomicU64,
+    /// Forwarded pieces of loads that came here.
+    pub gather_req: AtomicU64,
     /// Forwarded removals that came here.
     pub remove_node_req: AtomicU64,
     /// Notifications of the bootstrap loop that came here.
@@ -42,6 +46,8 @@ pub struct Counters {
     pub client_execute_retries: AtomicU64,
     /// Of these, `/db/query`.
     pub client_query_retries: AtomicU64,
+    /// Of these, the ends of loads.
+    pub client_load_retries: AtomicU64,
     /// Of these, `/db/request`.
     pub client_request_retries: AtomicU64,
     /// Requests whose answer did not come in time.
@@ -68,7 +74,7 @@ impl Counters {
             ("num_query_req", read(&self.query_req)),
             ("num_request_req", read(&self.request_req)),
             ("num_backup_req", read(&self.backup_req)),
-            ("num_load_req", 0),
+            ("num_load_req", read(&self.load_req)),
             ("num_remove_node_req", read(&self.remove_node_req)),
             ("num_notify_req", read(&self.notify_req)),
             ("num_join_req", read(&self.join_req)),
@@ -78,7 +84,7 @@ impl Counters {
             ("num_conn_rejected", read(&self.net.conn_rejected)),
             ("num_client_retries", read(&self.client_retries)),
             ("num_get_node_api_req_retries", read(&self.describe_req_retries)),
-            ("num_client_load_retries", 0),
+            ("num_client_load_retries", read(&self.client_load_retries)),
             ("num_client_execute_retries", read(&self.client_execute_retries)),
             ("num_client_query_retries", read(&self.client_query_retries)),
             ("num_client_request_retries", read(&self.client_request_retries)),
@@ -97,6 +103,8 @@ impl Counters {
             Operation::Remove(_) => &self.remove_node_req,
             Operation::StepDown(_) => &self.stepdown_req,
             Operation::Backup(_) => &self.backup_req,
+            Operation::Gather(_) => &self.gather_req,
+            Operation::Load(_) => &self.load_req,
         }
     }
 
@@ -106,7 +114,8 @@ impl Counters {
             Operation::Execute(_) => Some(&self.client_execute_retries),
             Operation::Query(_) => Some(&self.client_query_retries),
             Operation::Request(_) => Some(&self.client_request_retries),
-            Operation::Remove(_) | Operation::StepDown(_) | Operation::Backup(_) => None,
+            Operation::Load(_) => Some(&self.client_load_retries),
+            Operation::Remove(_) | Operation::StepDown(_) | Operation::Backup(_) | Operation::Gather(_) => None,
         }
     }
 }

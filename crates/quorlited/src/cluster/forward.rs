@@ -31,7 +31,7 @@ use super::ledger::Ledger;
 use super::message::{Ask, Opening, Request, Tell};
 use super::pool::Connection;
 use super::service::Handler;
-use crate::forwarded::{Answer, Body, Broken, CHUNKS_MAX, Forwarded, Head, Operation, Sql};
+use crate::forwarded::{Answer, Body, Broken, CHUNKS_MAX, Forwarded, Head, Operation};
 use crate::net::counters::count;
 
 /// A pause before the next try, so that a leader that is just going down is not asked a thousand times.
@@ -174,11 +174,20 @@ impl Forwarder {
     }
 
     fn give_key(&self, forwarded: &mut Forwarded) {
-        let Some(Operation::Execute(sql) | Operation::Request(sql)) = &mut forwarded.operation else {
-            return;
+        let key = match &mut forwarded.operation {
+            Some(Operation::Execute(sql) | Operation::Request(sql)) => &mut sql.key,
+            Some(Operation::Load(load)) => &mut load.key,
+            Some(
+                Operation::Query(_)
+                | Operation::Remove(_)
+                | Operation::StepDown(_)
+                | Operation::Backup(_)
+                | Operation::Gather(_),
+            )
+            | None => return,
         };
-        if sql.key.is_none() {
-            sql.key = Some(self.key());
+        if key.is_none() {
+            *key = Some(self.key());
         }
     }
 
@@ -221,11 +230,16 @@ fn encode(forwarded: &mut Forwarded) -> Bytes {
 /// A read and a write with its key can be repeated, and a removal: the second one finds nothing. A second hand-over
 /// would unseat the new leader.
 fn repeat(forwarded: &Forwarded) -> Repeat {
-    let keyed = |sql: &Sql| sql.key.as_ref().is_some_and(|key| key.origin.is_some());
+    let keyed = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.origin.is_some());
     match &forwarded.operation {
-        Some(Operation::Query(_) | Operation::Remove(_) | Operation::Backup(_)) => Repeat::Harmless,
-        Some(Operation::Execute(sql) | Operation::Request(sql)) if keyed(sql) => Repeat::Harmless,
-        Some(Operation::Execute(_) | Operation::Request(_) | Operation::StepDown(_)) | None => Repeat::Never,
+        Some(Operation::Query(_) | Operation::Remove(_) | Operation::Backup(_) | Operation::Gather(_)) => {
+            Repeat::Harmless
+        }
+        Some(Operation::Execute(sql) | Operation::Request(sql)) if keyed(&sql.key) => Repeat::Harmless,
+        Some(Operation::Load(load)) if keyed(&load.key) => Repeat::Harmless,
+        Some(Operation::Execute(_) | Operation::Request(_) | Operation::Load(_) | Operation::StepDown(_)) | None => {
+            Repeat::Never
+        }
     }
 }
 

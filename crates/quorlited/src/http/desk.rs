@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use store::member::Peer;
 use store::transport::BoxFuture;
 
-use super::endpoint::backup;
+use super::endpoint::{backup, load};
 use super::errors;
 use super::ledger::Ledger;
 use super::reply::Reply;
@@ -116,6 +116,15 @@ async fn run(ledger: &Arc<dyn Ledger>, vault: &Arc<dyn Vault>, forwarded: Forwar
         Some(Operation::Backup(wanted)) => match ledger.leader() {
             Some(leader) if leader.id == ledger.peer().id => Ok(backup::here(vault, wanted.into()).await),
             leader => Err(leader),
+        },
+        Some(Operation::Gather(gather)) => {
+            // A leader that is none any more answers 503, and the piece is sent again to whoever leads then.
+            Ok(load::gather_for_another(vault, gather, timeout).await)
+        }
+        Some(Operation::Load(end)) => match load::end_here(vault, load::Ending::received(end, timeout)).await {
+            Ok(reply) => Ok(reply),
+            Err(Detour::Leader(leader)) => Err(leader),
+            Err(Detour::Transferring) => Err(None),
         },
         None => Ok(errors::still_to_come("this operation")),
     }

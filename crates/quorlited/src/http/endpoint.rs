@@ -1,15 +1,18 @@
 //! One file for each endpoint: from a checked call to an answer.
 
 pub mod backup;
+pub mod boot;
 pub mod console;
 pub mod data;
 pub mod execute;
 pub mod hash;
 pub mod leader;
+pub mod load;
 pub mod nodes;
 pub mod query;
 pub mod queued;
 pub mod readyz;
+pub mod reap;
 pub mod remove;
 pub mod request;
 pub mod snapshot;

@@ -159,7 +159,7 @@ pub fn still_to_come(what: &str) -> Reply {
 }
 
 /// The error with its cause, which [`store::Error`] keeps apart.
-fn told(error: &store::Error) -> String {
+pub fn told(error: &store::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
 use sqlite::Cancel;
@@ -110,6 +111,16 @@ impl Reply {
     /// As [`Self::empty`], with JSON announced: what JSON endpoints answer before they have begun.
     pub fn announce_json(mut self) -> Self {
         self.head.content_type = JSON.to_owned();
+        self
+    }
+
+    /// With `prefix` before a body of one line.
+    pub async fn with_prefix(mut self, prefix: &str) -> Self {
+        let body = match self.payload.collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(broken) => broken.to_string().into(),
+        };
+        self.payload = Payload::Whole([prefix.as_bytes(), &body].concat().into());
         self
     }
 

@@ -102,7 +102,8 @@ async fn write(ledger: &dyn Ledger, job: Job, kind: Kind) -> Result<Reply, Detou
     }
 }
 
-fn encode(style: Style, reply: &command::reply::Reply, began: Instant) -> Reply {
+/// A write's answer.
+pub fn encode(style: Style, reply: &command::reply::Reply, began: Instant) -> Reply {
     if let Some(failure) = &reply.error {
         return errors::reply_failed(style, failure);
     }
@@ -216,7 +217,12 @@ fn deadline(sql: &Sql) -> Option<Instant> {
     }
 }
 
-fn detour(error: store::Error) -> Result<Detour, store::Error> {
+/// Whether an error means that the request must run elsewhere.
+///
+/// # Errors
+///
+/// It does not: the error itself.
+pub fn detour(error: store::Error) -> Result<Detour, store::Error> {
     match error {
         store::Error::NotLeader { leader } => Ok(Detour::Leader(leader)),
         store::Error::Transferring => Ok(Detour::Transferring),

@@ -561,6 +561,28 @@ impl World {
         }
     }
 
+    /// Posts bytes that need not be text.
+    pub async fn send_bytes(&self, target: &str, body: &[u8]) -> Answered {
+        let socket = TcpStream::connect(self.address().await).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(target)
+            .header("host", "here");
+        let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
+        let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answered {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: String::from_utf8_lossy(&bytes).into_owned(),
+            bytes,
+        }
+    }
+
     /// The answer breaks off: in its body, or before as much of it as the server holds back was sent.
     pub async fn breaks_off(&self, target: &str) -> bool {
         match self.request(Method::GET, target, &[], "").await {

@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use crate::server::{Addresses, PATIENCE, Server, folder};
 
-struct Trio {
+pub struct Trio {
     _held: Vec<tempfile::TempDir>,
-    nodes: Vec<Server>,
+    pub nodes: Vec<Server>,
 }
 
 impl Trio {
     /// The first forms a cluster, the others join it.
-    async fn form() -> Self {
+    pub async fn form() -> Self {
         let mut trio = Self {
             _held: Vec::new(),
             nodes: Vec::new(),
@@ -102,7 +102,7 @@ async fn three_nodes_answer_alike() {
 }
 
 /// At one index on every node, with one hash.
-async fn assert_same_content(nodes: &[Server]) {
+pub async fn assert_same_content(nodes: &[Server]) {
     let expected = nodes[0].get("/quorlite/hash").await.json();
     for node in nodes {
         node.until("/quorlite/hash", |answer| answer.json() == expected).await;

@@ -6,3 +6,4 @@ mod cli;
 mod cluster;
 mod node;
 mod server;
+mod whole;

@@ -178,6 +178,21 @@ impl Server {
         self.post(target, body).await.body
     }
 
+    /// What a GET answers, as bytes; it must succeed.
+    pub async fn fetch(&self, target: &str) -> Bytes {
+        let answer = self.exchange(Method::GET, target, &[], Bytes::new()).await;
+        let (status, _, body) = answer.unwrap_or_else(|error| panic!("{target}: {error}\n{}", self.log()));
+        assert_eq!(status, 200, "{target}");
+        body
+    }
+
+    /// Posts bytes.
+    pub async fn post_bytes(&self, target: &str, body: Bytes) -> (u16, String) {
+        let answer = self.exchange(Method::POST, target, &[], body).await;
+        let (status, _, body) = answer.unwrap_or_else(|error| panic!("{target}: {error}\n{}", self.log()));
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
     pub async fn send(&self, method: Method, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         match self.try_send(method, target, headers, body).await {
             Ok(answer) => answer,
@@ -192,6 +207,22 @@ impl Server {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Result<Answer, Box<dyn std::error::Error>> {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let (status, headers, body) = self.exchange(method, target, headers, body).await?;
+        Ok(Answer {
+            status,
+            headers,
+            body: String::from_utf8(body.to_vec())?,
+        })
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<(u16, HeaderMap, Bytes), Box<dyn std::error::Error>> {
         let socket = TcpStream::connect(&self.http).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
         tokio::spawn(connection);
@@ -199,13 +230,10 @@ impl Server {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes())))?;
+        let request = request.body(Full::new(body))?;
         let (head, body) = sender.send_request(request).await?.into_parts();
-        Ok(Answer {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body: String::from_utf8(body.collect().await?.to_bytes().to_vec())?,
-        })
+        let body = body.collect().await?.to_bytes();
+        Ok((head.status.as_u16(), head.headers, body))
     }
 }
 

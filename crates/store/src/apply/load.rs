@@ -185,6 +185,7 @@ impl Applier {
         }
         self.begin()?;
         if let Claim::Answered(reply) = self.claim(entry, load.key.as_ref())? {
+            self.give_up(entry.position.index, load.load)?;
             self.arrive(entry);
             return self.commit_load(entry, reply);
         }

@@ -33,7 +33,8 @@ fn execute() -> Forwarded {
 fn key(forwarded: &Forwarded) -> Option<Key> {
     match forwarded.operation.as_ref().unwrap() {
         Operation::Execute(sql) | Operation::Query(sql) | Operation::Request(sql) => sql.key.clone(),
-        Operation::Remove(_) | Operation::StepDown(_) | Operation::Backup(_) => None,
+        Operation::Load(load) => load.key.clone(),
+        Operation::Remove(_) | Operation::StepDown(_) | Operation::Backup(_) | Operation::Gather(_) => None,
     }
 }
 

@@ -138,7 +138,8 @@ fn nowhere(call: &Call) -> Reply {
     }
 }
 
-fn served(reply: Reply, by: &str) -> Reply {
+/// With a word on whose work it was, if it was done.
+pub fn served(reply: Reply, by: &str) -> Reply {
     if reply.status() == StatusCode::OK {
         reply.served_by(by)
     } else {
@@ -200,6 +201,20 @@ fn read(call: &Call) -> forwarded::Read {
 
 /// The client's key, on writes.
 fn key(call: &Call, operation: Operation, source: &Source) -> Result<Option<Key>, Box<Reply>> {
+    let body_hash = match source {
+        Source::Json(bytes) | Source::Text(bytes) => xxh3_64(bytes),
+        Source::Nothing => xxh3_64(&[]),
+    };
+    let key = client_key(call, body_hash)?;
+    Ok(key.filter(|_| operation != Operation::Query))
+}
+
+/// The client's own key, for a body with this hash.
+///
+/// # Errors
+///
+/// The answer, when the header is no key.
+pub fn client_key(call: &Call, body_hash: u64) -> Result<Option<Key>, Box<Reply>> {
     let Some(value) = call.headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };
@@ -208,16 +223,11 @@ fn key(call: &Call, operation: Operation, source: &Source) -> Result<Option<Key>
         let text = format!("Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters");
         return Err(Box::new(Reply::failure(StatusCode::BAD_REQUEST, text)));
     }
-    let body_hash = match source {
-        Source::Json(bytes) | Source::Text(bytes) => xxh3_64(bytes),
-        Source::Nothing => xxh3_64(&[]),
-    };
-    Ok((operation != Operation::Query).then(|| Key {
-        origin: Some(KeyOrigin::Client(ClientKey {
-            key: key.to_owned(),
-            body_hash,
-        })),
-    }))
+    let origin = KeyOrigin::Client(ClientKey {
+        key: key.to_owned(),
+        body_hash,
+    });
+    Ok(Some(Key { origin: Some(origin) }))
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -104,10 +104,7 @@ async fn an_empty_405_of_a_json_endpoint_says_json() {
 async fn what_is_still_to_come_says_so() {
     let world = World::leading();
     for (method, target, path) in [
-        (Method::POST, "/db/load", "/db/load"),
         (Method::GET, "/db/sql?q=x", "/db/sql"),
-        (Method::POST, "/boot", "/boot"),
-        (Method::POST, "/reap", "/reap"),
         (Method::GET, "/licenses", "/licenses"),
         (Method::GET, "/debug/vars", "/debug/vars"),
         (Method::GET, "/debug/pprof/heap", "/debug/pprof"),

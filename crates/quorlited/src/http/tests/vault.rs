@@ -1,10 +1,18 @@
 //! A make-believe database, as a whole.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
+use command::entry::{self, Chunk};
+use command::reply::Reply;
 use sqlite::Cancel;
+use store::Error;
 use store::backup::Form;
+use store::load::{Boot, Loading};
+use store::member::Peer;
+use store::transport::BoxFuture;
 
 use crate::http::vault::Vault;
 
@@ -23,7 +31,24 @@ pub enum End {
 #[derive(Default)]
 pub struct Fake {
     end: Mutex<End>,
+    loads: Mutex<Loads>,
 }
+
+/// What came to be loaded.
+#[derive(Default)]
+pub struct Loads {
+    pub gathered: Vec<u8>,
+    pub ends: Vec<Loading>,
+    /// Answers to pieces, in order; success when there is none left.
+    pub gather_answers: VecDeque<Result<Reply, Error>>,
+    /// The answer to the end.
+    pub end_answer: Option<Result<Reply, Error>>,
+    /// Why no boot may begin.
+    pub boot_refusal: Option<Error>,
+}
+
+/// The number that every load has.
+pub const LOAD: u64 = 77;
 
 /// The whole of a backup.
 pub fn content(form: &Form) -> String {
@@ -31,6 +56,15 @@ pub fn content(form: &Form) -> String {
 }
 
 impl Fake {
+    pub fn loads(&self) -> MutexGuard<'_, Loads> {
+        self.loads.lock().unwrap()
+    }
+
+    /// How the loads ended, in order.
+    pub fn forms(&self) -> Vec<entry::Form> {
+        self.loads().ends.iter().map(|end| end.form).collect()
+    }
+
     pub fn end(&self, end: End) {
         *self.end.lock().unwrap() = end;
     }
@@ -54,5 +88,35 @@ impl Vault for Fake {
             }
         }
         if end == End::Broken { Err(broken()) } else { Ok(()) }
+    }
+
+    fn draw_load(&self) -> u64 {
+        LOAD
+    }
+
+    fn gather(&self, chunk: Chunk, _timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>> {
+        let mut loads = self.loads();
+        let answer = loads.gather_answers.pop_front().unwrap_or_else(|| Ok(Reply::default()));
+        if matches!(&answer, Ok(reply) if reply.error.is_none()) {
+            assert_eq!((chunk.load, chunk.offset), (LOAD, loads.gathered.len() as u64));
+            loads.gathered.extend_from_slice(&chunk.bytes);
+        }
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn load(&self, loading: Loading, _timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>> {
+        let mut loads = self.loads();
+        loads.ends.push(loading);
+        let answer = loads.end_answer.take().unwrap_or_else(|| Ok(Reply::default()));
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn begin_boot(&self) -> Result<Boot, Error> {
+        let refusal = self.loads().boot_refusal.take();
+        Err(refusal.unwrap_or(Error::NotLeader { leader: None::<Peer> }))
+    }
+
+    fn boot(&self, _boot: Boot, _timeout: Duration) -> BoxFuture<'_, Result<(), Error>> {
+        panic!("no boot has begun")
     }
 }
