@@ -5,8 +5,9 @@
 //!
 //! ```text
 //!  Upload ──write──► a file beside ──validate──► sound, and nothing in it that would stop a replica
+//!                                 ──bring──► db/8/db.sqlite, linked
 //!                                 ──adopt──► its WAL: a foreign sqlite_quorlite removed, ours created with our row
-//!                                 ──bring──► db/8/db.sqlite, linked ──► Home::switch
+//!                                               └──► Home::switch
 //! ```
 //!
 //! Invariants:
@@ -200,22 +201,25 @@ pub(crate) fn adopt(path: &Path, state: &State, memory: Option<&Connection>, opt
     Ok(())
 }
 
-/// Brings an adopted file into `building`, whose folder is on the same file system; it stays where it was, too.
+/// Brings the file at `path` into `building`, whose folder is on the same file system; it stays where it was, too.
+///
+/// The same file under two names, unless it `is_used` elsewhere or the file system has no such thing: then a copy.
 ///
 /// # Errors
 ///
 /// [`Error::Io`].
-pub fn bring(path: &Path, building: &Building) -> Result<(), Error> {
+pub fn bring(path: &Path, building: &Building, is_used: bool) -> Result<(), Error> {
     let database = building.database();
-    let link = |from: &Path, to: &Path| match fs::hard_link(from, to) {
-        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
-            fs::copy(from, to).map(drop)
-        }
-        linked => linked,
+    let copy = || fs::copy(path, &database).map(drop);
+    let brought = if is_used {
+        copy()
+    } else {
+        fs::hard_link(path, &database).or_else(|error| match error.kind() {
+            ErrorKind::Unsupported | ErrorKind::PermissionDenied => copy(),
+            _ => Err(error),
+        })
     };
-    link(path, &database)
-        .and_then(|()| fs::rename(pages::beside(path, "-wal"), pages::beside(&database, "-wal")))
-        .map_err(Error::io(format!("bring {} into place", path.display())))
+    brought.map_err(Error::io(format!("bring {} into place", path.display())))
 }
 
 /// Copies what is remembered besides our row.
@@ -283,7 +287,7 @@ fn text(connection: &Connection, sql: &str) -> Result<Option<String>, Error> {
 /// What SQLite says against a file is the file's fault, unless the disk or the memory failed (D4).
 fn unfit(error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
-        Some(Code::SystemIoFailure | Code::OutOfMemory | Code::DiskFull | Code::CannotOpen) => {
+        Some(Code::SystemIoFailure | Code::OutOfMemory | Code::DiskFull | Code::CannotOpen | Code::DatabaseBusy) => {
             Error::sqlite("check a database to load")(error)
         }
         Some(_) | None => Error::Unfit(error::text(&error)),

@@ -28,7 +28,7 @@ use crate::home::{Building, Generation};
 use crate::meta::{self, Position, State};
 use crate::open::{self, Options};
 use crate::pin::{Pin, PinBounds};
-use crate::staging::{self, KeptLoad};
+use crate::staging::{self, KeptLoad, Use};
 use crate::strip::{self, Scratch, Stripped};
 use crate::watch::{Cancel, Clock};
 
@@ -86,7 +86,9 @@ pub struct PinnedDatabase {
 pub struct Gathered {
     /// The load, and how many bytes of its file count.
     pub load: KeptLoad,
+    // Before the use, so that it is closed first.
     file: File,
+    _use: Use,
 }
 
 enum Source {
@@ -136,8 +138,9 @@ impl PinnedDatabase {
         let mut gathered = Vec::new();
         for load in staging::read_loads(pin.connection())? {
             let path = staging::path(generation.home(), load.id);
+            let _use = Use::begin(&path);
             let file = File::open(&path).map_err(Error::io(format!("open {}", path.display())))?;
-            gathered.push(Gathered { load, file });
+            gathered.push(Gathered { load, file, _use });
         }
         let mut pinned = Self::of(pin, None, page_count, journal)?;
         pinned.gathered = gathered;

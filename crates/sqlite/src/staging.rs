@@ -3,20 +3,25 @@
 //! Owns the files `db/load-…`. Knows nothing of what is in them, nor how many bytes of one count: that stands in the
 //! database ([`KeptLoad`]), and commits with it. A file may be longer than that, never shorter.
 //!
+//! A file becomes the database without being copied, so it must not be open anywhere else by then: closing it would drop
+//! the locks that SQLite holds on it for this process. Whoever opens one besides the apply core says so by a [`Use`].
+//!
 //! Invariants:
 //! * Writing a chunk again changes nothing.
 //! * After [`Staging::flush`] what was written before it is durable: the log below may go (D6).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use command::rows::CellRef;
 use rusqlite::Connection;
 
 use crate::error::Error;
+use crate::pages;
 use crate::writer::Writer;
 
 /// What the names of the files begin with; the load's number follows, in hexadecimal.
@@ -77,26 +82,83 @@ impl Writer {
     }
 }
 
-/// The files of one node; one owner at a time.
+/// How many times the files of loads are open besides the apply core, by path.
+static USES: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
+
+/// A file of a load is open somewhere besides the apply core.
+#[derive(Debug)]
+pub struct Use {
+    path: PathBuf,
+}
+
+impl Use {
+    /// Says so, before it is opened. Blocks while a file becomes the database.
+    pub fn begin(path: &Path) -> Self {
+        *uses().entry(path.to_owned()).or_default() += 1;
+        Self { path: path.to_owned() }
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        let mut uses = uses();
+        if let Some(count) = uses.get_mut(&self.path) {
+            *count -= 1;
+            if *count == 0 {
+                uses.remove(&self.path);
+            }
+        }
+    }
+}
+
+/// Runs `act` while no [`Use`] can begin, and tells it whether one of `path` is under way.
+pub fn exclusively<T>(path: &Path, act: impl FnOnce(bool) -> T) -> T {
+    let uses = uses();
+    act(uses.contains_key(path))
+}
+
+fn uses() -> MutexGuard<'static, BTreeMap<PathBuf, usize>> {
+    // Counts change in single steps: a poisoned lock still guards whole ones.
+    USES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The files of one node.
 #[derive(Debug)]
 pub struct Staging {
     folder: PathBuf,
+    is_owner: bool,
     files: BTreeMap<u64, Gathering>,
 }
 
 #[derive(Debug)]
 struct Gathering {
+    // Before the use, so that it is closed first.
     file: File,
     is_flushed: bool,
+    _use: Option<Use>,
 }
 
 impl Staging {
-    /// The files in `folder`, which is there.
+    /// The files in `folder`, which is there, for the apply core.
     pub fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
+            is_owner: true,
             files: BTreeMap::new(),
         }
+    }
+
+    /// The same for somebody else, whose every file is a [`Use`].
+    pub fn visiting(folder: &Path) -> Self {
+        Self {
+            is_owner: false,
+            ..Self::new(folder)
+        }
+    }
+
+    /// Closes the file of `load`: it is to become the database.
+    pub fn close(&mut self, load: u64) {
+        self.files.remove(&load);
     }
 
     /// Where the file of `load` is, or would be.
@@ -159,16 +221,8 @@ impl Staging {
     ///
     /// [`Error::Io`].
     pub fn remove(&mut self, load: u64) -> Result<(), Error> {
-        self.files.remove(&load);
-        for suffix in ["", "-wal"] {
-            let mut path = self.path(load).into_os_string();
-            path.push(suffix);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                result => result.map_err(Error::io(format!("remove {}", Path::new(&path).display())))?,
-            }
-        }
-        Ok(())
+        self.close(load);
+        pages::remove_if_there(&self.path(load))
     }
 
     /// Removes the files of all loads but `known`.
@@ -201,6 +255,7 @@ impl Staging {
         Ok(match self.files.entry(load) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Gathering {
+                _use: (!self.is_owner).then(|| Use::begin(&path)),
                 file: OpenOptions::new().create(true).truncate(false).write(true).open(path)?,
                 is_flushed: false,
             }),
@@ -214,7 +269,7 @@ pub fn path(folder: &Path, load: u64) -> PathBuf {
 }
 
 fn number(name: &str) -> Option<u64> {
-    u64::from_str_radix(name.strip_prefix(PREFIX)?.trim_end_matches("-wal"), 16).ok()
+    u64::from_str_radix(name.strip_prefix(PREFIX)?, 16).ok()
 }
 
 /// The loads that a snapshot holds.

@@ -12,6 +12,7 @@ use log::Log;
 
 use sqlite::load::{self, Upload};
 use sqlite::meta::Position;
+use sqlite::staging::Use;
 use sqlite::{Building, Generation, staging};
 use tracing::info;
 
@@ -91,20 +92,31 @@ impl Node {
 
     /// Why what was gathered cannot be loaded; `None` when it can, or when the log will say why not.
     async fn unfit(&self, loading: &Loading) -> Result<Option<String>, Error> {
-        let load = loading.load;
-        let gathered = self.inner.executor.run(move |applier| applier.gathered(load)).await;
-        if gathered.map_err(|error| Error::Stopped(error.to_string()))?? != Some(loading.bytes) {
+        let stopped = |_| Error::Stopped("the node is closing".to_owned());
+        let _check = self.inner.checks.acquire().await.map_err(stopped)?;
+        if !self.has_gathered(loading).await? {
             return Ok(None);
         }
-        let databases = self.inner.databases.clone();
+        let (databases, load) = (self.inner.databases.clone(), loading.load);
         let checked = blocking(self.inner.environment.runner, move || {
-            load::validate(&staging::path(&databases.home_folder(), load), databases.options())
+            let path = staging::path(&databases.home_folder(), load);
+            let _use = Use::begin(&path);
+            load::validate(&path, databases.options())
         });
         match checked.await? {
             Ok(()) => Ok(None),
+            // Another end of the same load came first, and took the file away.
+            Err(_) if !self.has_gathered(loading).await? => Ok(None),
             Err(unfit @ sqlite::Error::Unfit(_)) => Ok(Some(unfit.to_string())),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether all of a load is gathered here.
+    async fn has_gathered(&self, loading: &Loading) -> Result<bool, Error> {
+        let load = loading.load;
+        let gathered = self.inner.executor.run(move |applier| applier.gathered(load)).await;
+        Ok(gathered.map_err(|error| Error::Stopped(error.to_string()))?? == Some(loading.bytes))
     }
 
     async fn propose_load(&self, loading: Loading, timeout: Duration) -> Result<Reply, Error> {

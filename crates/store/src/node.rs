@@ -9,7 +9,7 @@ use command::reply::Reply;
 use command::request::{Kind, Write};
 use command::statement::Statement;
 use sqlite::Readers;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -46,6 +46,8 @@ pub(crate) struct Inner {
     pub flags: Flags,
     pub settings_known: AtomicBool,
     pub budget: Budget,
+    /// One file at a time is checked before it is loaded: SQLite has it for itself then.
+    pub checks: Semaphore,
     pub ready: AtomicBool,
     /// Committed when the process started, as far as this node knew.
     pub committed_at_start: u64,

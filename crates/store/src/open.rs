@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use log::{Flusher, Step};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tracing::info;
 
 use crate::apply::Applier;
@@ -91,6 +91,7 @@ impl Node {
             disk: DiskSpace::new(&config.dir, config.disk_watermark),
             settings_known: AtomicBool::new(applied.settings.is_some()),
             budget: Budget::new(),
+            checks: Semaphore::new(1),
             ready: AtomicBool::new(false),
             committed_at_start: log_state.committed.map_or(0, |at| at.index),
             config,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::Staging;
+use super::{Staging, Use, exclusively};
 
 #[test]
 fn chunks_stand_where_they_belong_however_often_they_are_written() {
@@ -24,7 +24,6 @@ fn a_start_keeps_the_files_of_known_loads_alone() {
     let mut staging = Staging::new(dir.path());
     staging.write(1, 0, b"one").unwrap();
     staging.write(u64::MAX, 0, b"two").unwrap();
-    fs::write(dir.path().join("load-0000000000000001-wal"), "half").unwrap();
     fs::write(dir.path().join("load-mine"), "somebody else's").unwrap();
     staging.keep_only(&[u64::MAX]).unwrap();
     let mut names: Vec<String> = fs::read_dir(dir.path())
@@ -36,4 +35,24 @@ fn a_start_keeps_the_files_of_known_loads_alone() {
     staging.remove(u64::MAX).unwrap();
     staging.remove(u64::MAX).unwrap();
     assert!(!staging.path(u64::MAX).exists());
+}
+
+#[test]
+fn a_file_is_known_to_be_open_elsewhere_for_as_long_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut staging = Staging::new(dir.path());
+    staging.write(1, 0, b"owned").unwrap();
+    let path = staging.path(1);
+    let is_used = || exclusively(&path, |is_used| is_used);
+    assert!(!is_used());
+    let (one, other) = (Use::begin(&path), Use::begin(&path));
+    drop(one);
+    assert!(is_used());
+    drop(other);
+    assert!(!is_used());
+    let mut visitor = Staging::visiting(dir.path());
+    visitor.write(1, 0, b"owned").unwrap();
+    assert!(is_used());
+    drop(visitor);
+    assert!(!is_used());
 }

@@ -12,13 +12,13 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use command::entry::{Action, Chunk, Form, Load};
 use command::reply::Reply;
 use sqlite::load;
-use sqlite::staging::{KeptLoad, Staging};
+use sqlite::staging::{self, KeptLoad, Staging};
 use sqlite::{Building, Error, Generation, ScriptEnd};
 
 use super::keys::Claim;
@@ -233,43 +233,41 @@ impl Applier {
     /// Puts the gathered file in the place of the database, in the state after this entry; or answers why not, in a new
     /// transaction.
     fn exchange(&mut self, entry: &Entry, load: &Load) -> Result<Result<Reply, Reply>, Error> {
-        let path = self.path_of(load);
+        let Some(loads) = &mut self.loads else {
+            return Ok(Err(Reply::failed(UNKNOWN, REFUSED)));
+        };
+        // The file becomes the database: closing it later would drop the locks of whoever has that open.
+        loads.staging.close(load.load);
+        let (path, generations) = (loads.staging.path(load.load), Arc::clone(&loads.generations));
         if !path.is_file() {
-            return Err(Error::Node {
-                what: format!("load entry {}", entry.position.index),
-                message: format!(
-                    "{} is not there: only the node that was asked for /boot has it, or it was removed; re-seed this node",
-                    path.display()
-                ),
-            });
+            return Err(missing(entry, &path));
         }
         let reply = indexed(Reply::default(), entry);
         self.advance_clock(load.clock_us);
         self.as_open().writer.forget_load(load.load)?;
         self.keep(entry, load.key.as_ref(), &reply)?;
         self.arrive(entry);
-        let open = self.as_open();
-        open.keys.write(&open.writer)?;
-        let adopted = open.writer.adopt(&path, &self.options);
-        self.rollback()?;
-        match adopted {
-            Ok(()) => {}
-            Err(Error::Unfit(why)) => {
-                self.begin()?;
-                return Ok(Err(Reply::failed(Error::Unfit(why).to_string(), REFUSED)));
+        staging::exclusively(&path, |is_used| {
+            let building = generations.begin()?;
+            load::bring(&path, &building, is_used)?;
+            let open = self.as_open();
+            open.keys.write(&open.writer)?;
+            let adopted = open.writer.adopt(&building.database(), &self.options);
+            self.rollback()?;
+            match adopted {
+                Ok(()) => {}
+                Err(Error::Unfit(why)) => {
+                    self.begin()?;
+                    return Ok(Err(Reply::failed(Error::Unfit(why).to_string(), REFUSED)));
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
-        }
-        let Some(generations) = self.loads.as_ref().map(|loads| Arc::clone(&loads.generations)) else {
-            return Ok(Err(Reply::failed(UNKNOWN, REFUSED)));
-        };
-        let building = generations.begin()?;
-        load::bring(&path, &building)?;
-        self.replace(|| generations.switch(building))?;
-        if let Some(loads) = &mut self.loads {
-            loads.staging.remove(load.load)?;
-        }
-        Ok(Ok(reply))
+            self.replace(|| generations.switch(building))?;
+            if let Some(loads) = &mut self.loads {
+                loads.staging.remove(load.load)?;
+            }
+            Ok(Ok(reply))
+        })
     }
 
     /// Forgets a load, within the running transaction; its file goes later.
@@ -307,6 +305,17 @@ pub(super) fn load_of(entry: &Entry) -> Option<&Load> {
             Some(Action::Load(load)) => Some(load),
             Some(Action::Write(_) | Action::Skip(_) | Action::Settings(_) | Action::Chunk(_)) | None => None,
         },
+    }
+}
+
+/// The file that an entry needs is gone, or was never here.
+fn missing(entry: &Entry, path: &Path) -> Error {
+    Error::Node {
+        what: format!("load entry {}", entry.position.index),
+        message: format!(
+            "{} is not there: only the node that was asked for /boot has it, or it was removed; re-seed this node",
+            path.display()
+        ),
     }
 }
 

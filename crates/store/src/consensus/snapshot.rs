@@ -319,7 +319,7 @@ async fn install(core: &Arc<Core>, duplex: &mut Duplex) -> io::Result<Vote> {
     let building = core.databases.begin().map_err(io::Error::other)?;
     let mut incoming = Incoming::new(building).map_err(io::Error::other)?;
     let runner = core.runner;
-    let mut staging = Staging::new(&core.databases.home_folder());
+    let mut staging = Staging::visiting(&core.databases.home_folder());
     let hash = loop {
         match pull(duplex).await? {
             BulkAskKind::Chunk(chunk) => {

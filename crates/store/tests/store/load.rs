@@ -370,9 +370,7 @@ async fn a_booted_node_gives_its_joiners_what_was_booted() {
 async fn only_a_lone_node_is_booted_and_only_with_a_database() {
     let cluster = Cluster::form(&["a", "b", "c"]).await;
     let leader = cluster.leader().await;
-    let mut boot = leader.begin_boot().expect("room");
-    boot.upload.write(&file(1).await).expect("room");
-    let refused = leader.boot(boot, PATIENCE).await.expect_err("refused");
+    let refused = leader.begin_boot().err().expect("refused");
     assert!(
         matches!(&refused, Error::Membership(why) if why == "not single-node"),
         "{refused}"
@@ -384,4 +382,25 @@ async fn only_a_lone_node_is_booted_and_only_with_a_database() {
     let refused = node.boot(boot, PATIENCE).await.expect_err("refused");
     assert!(matches!(&refused, Error::Sqlite(sqlite::Error::Unfit(_))), "{refused}");
     assert_eq!([staged(&lone, 0), staged(&cluster, 0)].concat(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_is_ended_twice_at_once_is_loaded_once() {
+    let cluster = Cluster::form(&["a"]).await;
+    let leader = cluster.leader().await;
+    let file = file(1).await;
+    for _ in 0..5 {
+        let id = leader.draw_load();
+        gather(&leader, &pieces(id, &file)).await;
+        let ends = (0..4).map(|_| {
+            let (node, file) = (leader.clone(), file.clone());
+            tokio::spawn(async move { finish(&node, id, &file, Form::File).await.error })
+        });
+        let mut answers = Vec::new();
+        for end in ends.collect::<Vec<_>>() {
+            answers.push(end.await.expect("an answer"));
+        }
+        assert_eq!(answers.iter().filter(|error| error.is_none()).count(), 1, "{answers:?}");
+        succeed(&leader, &["INSERT INTO u(v) VALUES('goes on')"]).await;
+    }
 }
