@@ -212,14 +212,7 @@ pub(crate) async fn snapshot(inner: &Arc<Inner>, trailing: Option<u64>) -> Resul
     if applied == 0 || inner.core.progress.last_snapshot.borrow().1 >= applied {
         return Ok(false);
     }
-    let index = match tokio::time::timeout(SNAPSHOT_TIMEOUT, made(inner, applied)).await {
-        Ok(made) => made?,
-        Err(_) => {
-            return Err(Error::Stopped(format!(
-                "snapshot of index {applied} not done in {SNAPSHOT_TIMEOUT:?}"
-            )));
-        }
-    };
+    let index = made_in_time(inner, applied).await?;
     debug!(index, "snapshot made");
     // What is kept spares a follower that lags a little the whole database.
     let kept = trailing.unwrap_or(inner.config.snapshot_entries.saturating_mul(5) / 4);
@@ -227,6 +220,21 @@ pub(crate) async fn snapshot(inner: &Arc<Inner>, trailing: Option<u64>) -> Resul
         inner.core.trigger_purge(index - kept).await?;
     }
     Ok(true)
+}
+
+/// Drops the log through `index`, without a tail, whoever made the snapshot that stands for it.
+pub(crate) async fn purge_through(inner: &Arc<Inner>, index: u64) -> Result<(), Error> {
+    made_in_time(inner, index).await?;
+    inner.core.trigger_purge(index).await
+}
+
+async fn made_in_time(inner: &Arc<Inner>, applied: u64) -> Result<u64, Error> {
+    match tokio::time::timeout(SNAPSHOT_TIMEOUT, made(inner, applied)).await {
+        Ok(made) => made,
+        Err(_) => Err(Error::Stopped(format!(
+            "snapshot of index {applied} not done in {SNAPSHOT_TIMEOUT:?}"
+        ))),
+    }
 }
 
 /// Has a snapshot made, of `applied` or later; answers of what.

@@ -177,7 +177,7 @@ impl Node {
             return Err(Error::Membership(failure.message));
         }
         info!(bytes, index = reply.index, "booted");
-        keeper::snapshot(&self.inner, Some(0)).await?;
+        keeper::purge_through(&self.inner, reply.index).await?;
         let purged = self.inner.core.until(|metrics| {
             let at = metrics.purged.as_ref().map_or(0, |at| at.index);
             (at >= reply.index).then_some(())

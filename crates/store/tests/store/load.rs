@@ -326,17 +326,21 @@ async fn a_repeated_end_of_a_load_has_its_first_answer() {
     );
 }
 
+async fn boot(node: &Node, file: &[u8]) {
+    let mut boot = node.begin_boot().expect("room");
+    for piece in file.chunks(1000) {
+        boot.upload.write(piece).expect("room");
+    }
+    node.boot(boot, PATIENCE).await.expect("booted");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_booted_node_gives_its_joiners_what_was_booted() {
     let mut cluster = Cluster::form(&["a"]).await;
     let node = cluster.leader().await;
     succeed(&node, &["CREATE TABLE old(id)"]).await;
     let file = file(1).await;
-    let mut boot = node.begin_boot().expect("room");
-    for piece in file.chunks(1000) {
-        boot.upload.write(piece).expect("room");
-    }
-    node.boot(boot, PATIENCE).await.expect("booted");
+    boot(&node, &file).await;
     let state = node.status();
     assert!(state.purged > 0 && state.purged >= state.snapshot.0, "{state:?}");
     assert_eq!(
