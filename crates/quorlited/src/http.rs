@@ -31,6 +31,7 @@ pub mod ledger;
 pub mod number;
 pub mod params;
 pub mod peers;
+pub mod pieces;
 pub mod queue;
 pub mod reply;
 pub mod results;

@@ -647,7 +647,7 @@ impl World {
         sender.send_request(request).await
     }
 
-    async fn address(&self) -> std::net::SocketAddr {
+    pub async fn address(&self) -> std::net::SocketAddr {
         if let Some(address) = self.address.get() {
             return *address;
         }

@@ -1,65 +1,46 @@
 //! `POST /boot`: a SQLite file in the place of a lone node's database, around the log.
 
-use bytes::BytesMut;
-use http_body_util::BodyExt;
+use bytes::Bytes;
 use hyper::StatusCode;
 use store::load::Boot;
 
 use crate::http::call::Call;
+use crate::http::door::Opened;
 use crate::http::errors;
+use crate::http::pieces::Pieces;
 use crate::http::reply::Reply;
 
 /// Fewer bytes are no file, whatever they are.
 const BYTES_MIN: usize = 32;
 
-/// Bytes that are written to the disk at a time.
-const WRITE_BYTES: usize = 1024 * 1024;
-
 const INVALID: &str = "invalid SQLite data";
 
 /// Answers it.
 pub async fn post(mut call: Call) -> Reply {
-    let Some(mut body) = call.body.take() else {
-        return unavailable("EOF");
-    };
-    let mut buffer = BytesMut::new();
-    let mut boot: Option<Boot> = None;
-    let mut is_ended = false;
-    while !is_ended {
-        match body.frame().await {
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    buffer.extend_from_slice(&data);
-                }
-            }
-            Some(Err(error)) => return unavailable(format!("read body: {error}")),
-            None => is_ended = true,
+    let mut pieces = Pieces::new(call.body.take());
+    match receive(&call, &mut pieces).await {
+        Ok(()) => Reply::empty(StatusCode::OK),
+        Err(reply) => {
+            pieces.drain().await;
+            *reply
         }
-        if boot.is_none() && (buffer.len() >= BYTES_MIN || is_ended) {
-            boot = match begin(&call, &buffer) {
-                Ok(begun) => Some(begun),
-                Err(reply) => return *reply,
-            };
-        }
-        if buffer.len() >= WRITE_BYTES || is_ended {
-            let Some(begun) = boot.take() else { continue };
-            boot = match write(begun, buffer.split()).await {
-                Ok(written) => Some(written),
-                Err(reply) => return *reply,
-            };
-        }
-    }
-    match (boot, call.door.opened()) {
-        (Some(boot), Some(opened)) => match opened.vault.boot(boot, call.params.timeout()).await {
-            Ok(()) => Reply::empty(StatusCode::OK),
-            Err(error) => refused(&error),
-        },
-        (_, _) => unavailable("EOF"),
     }
 }
 
+async fn receive(call: &Call, pieces: &mut Pieces) -> Result<(), Box<Reply>> {
+    let first = pieces.next().await?.unwrap_or_default();
+    let (opened, mut boot) = begin(call, &first)?;
+    let mut next = Some(first);
+    while let Some(piece) = next {
+        boot = write(boot, piece).await?;
+        next = pieces.next().await?;
+    }
+    let booted = opened.vault.boot(boot, call.params.timeout()).await;
+    booted.map_err(|error| Box::new(refused(&error)))
+}
+
 /// What is known by the first bytes: size, kind, and whether this node may be booted at all.
-fn begin(call: &Call, first: &[u8]) -> Result<Boot, Box<Reply>> {
+fn begin<'c>(call: &'c Call, first: &[u8]) -> Result<(&'c Opened, Boot), Box<Reply>> {
     if first.len() < BYTES_MIN {
         return Err(Box::new(unavailable("EOF")));
     }
@@ -69,10 +50,13 @@ fn begin(call: &Call, first: &[u8]) -> Result<Boot, Box<Reply>> {
     let Some(opened) = call.door.opened() else {
         return Err(Box::new(unavailable(store::Error::NotOpen)));
     };
-    opened.vault.begin_boot().map_err(|error| Box::new(refused(&error)))
+    match opened.vault.begin_boot() {
+        Ok(boot) => Ok((opened, boot)),
+        Err(error) => Err(Box::new(refused(&error))),
+    }
 }
 
-async fn write(mut boot: Boot, bytes: BytesMut) -> Result<Boot, Box<Reply>> {
+async fn write(mut boot: Boot, bytes: Bytes) -> Result<Boot, Box<Reply>> {
     let written = tokio::task::spawn_blocking(move || boot.upload.write(&bytes).map(|()| boot)).await;
     match written {
         Ok(Ok(boot)) => Ok(boot),

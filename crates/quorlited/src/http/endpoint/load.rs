@@ -23,16 +23,14 @@ use crate::forwarded::{self, Forwarded, Style};
 use crate::http::call::Call;
 use crate::http::door::{Opened, Place};
 use crate::http::endpoint::data;
+use crate::http::pieces::{Pieces, Utf8};
 use crate::http::reply::Reply;
 use crate::http::sql::{self, Detour};
 use crate::http::vault::Vault;
 use crate::http::{blocked, errors};
 
-mod pieces;
 #[cfg(test)]
 mod tests;
-
-use pieces::{Pieces, Utf8};
 
 /// How long the end of a load may take when the request does not say: text runs for as long as it is.
 const END_TIME: Duration = Duration::from_secs(600);
@@ -50,18 +48,26 @@ const REMOTE: &str = "remote node failed to load: ";
 
 /// Answers it.
 pub async fn post(mut call: Call) -> Reply {
+    let mut pieces = Pieces::new(call.body.take());
+    let reply = take(&call, &mut pieces).await;
+    if !reply.status().is_redirection() {
+        pieces.drain().await;
+    }
+    reply
+}
+
+async fn take(call: &Call, pieces: &mut Pieces) -> Reply {
     let style = call.params.style();
     let Some(opened) = call.door.opened().cloned() else {
         return errors::cluster_operation("", &store::Error::NotOpen);
     };
     match opened.place() {
         Place::Here => {}
-        Place::There(leader) if call.params.flag("redirect") => return opened.redirect(&leader, &call).await,
+        Place::There(leader) if call.params.flag("redirect") => return opened.redirect(&leader, call).await,
         Place::There(_) => {}
         Place::Nowhere if call.params.flag("redirect") => return errors::no_leader_to_redirect_to(),
         Place::Nowhere => return errors::no_leader(),
     }
-    let mut pieces = Pieces::new(call.body.take());
     let first = match pieces.next().await {
         Ok(Some(first)) => first,
         Ok(None) => return errors::nothing_to_do(style, call.began),
@@ -77,10 +83,10 @@ pub async fn post(mut call: Call) -> Reply {
     let carrier = Carrier {
         load: opened.vault.draw_load(),
         timeout: call.params.timeout(),
-        call: &call,
+        call,
         opened: &opened,
     };
-    match carrier.carry(first, &mut pieces, form).await {
+    match carrier.carry(first, pieces, form).await {
         Ok(carried) => carrier.end(carried).await,
         Err(reply) => {
             carrier.give_up().await;

@@ -5,8 +5,8 @@ use command::reply::{Changes, Outcome, OutcomeKind, Reply};
 use hyper::Method;
 use store::Error;
 
-use super::pieces::{PIECE_BYTES, Utf8};
 use crate::forwarded::{Head, Operation};
+use crate::http::pieces::PIECE_BYTES;
 use crate::http::tests::{Answered, World, vault};
 
 const JSON: &str = "application/json; charset=utf-8";
@@ -215,26 +215,4 @@ async fn there_is_nothing_to_reap() {
         body(&answered),
         (200, "{\"snapshots_reaped\":0,\"wals_checkpointed\":0}\n")
     );
-}
-
-#[test]
-fn a_character_may_be_cut_between_two_pieces() {
-    let text = "aé€😀z".as_bytes();
-    for cut in 0..=text.len() {
-        for second in cut..=text.len() {
-            let mut utf8 = Utf8::default();
-            for piece in [&text[..cut], &text[cut..second], &text[second..]] {
-                assert!(utf8.takes(piece));
-            }
-            assert!(utf8.is_whole());
-        }
-    }
-    for bad in [&b"\xff"[..], b"\xc3\x28", b"\xe2\x82\x28"] {
-        for cut in 0..=bad.len() {
-            let mut utf8 = Utf8::default();
-            assert!(!(utf8.takes(&bad[..cut]) && utf8.takes(&bad[cut..])));
-        }
-    }
-    let mut cut_off = Utf8::default();
-    assert!(cut_off.takes(b"\xe2\x82") && !cut_off.is_whole());
 }

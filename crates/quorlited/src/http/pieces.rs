@@ -49,6 +49,14 @@ impl Pieces {
         let length = self.buffer.len().min(PIECE_BYTES);
         Ok((length > 0).then(|| self.buffer.split_to(length).freeze()))
     }
+
+    /// Reads what is left and forgets it: a client that is still sending when its connection ends hears no answer.
+    pub async fn drain(&mut self) {
+        self.buffer.clear();
+        if let Some(mut body) = self.body.take() {
+            while let Some(Ok(_)) = body.frame().await {}
+        }
+    }
 }
 
 /// Whether a text that comes in pieces is UTF-8.
@@ -89,3 +97,6 @@ impl Utf8 {
         self.begun.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;
