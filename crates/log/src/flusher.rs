@@ -203,7 +203,15 @@ impl Flusher {
             .file
             .write_at(&self.buffer, active.offset)
             .map_err(segment.failed("write"))?;
-        segment.file.sync().map_err(segment.failed("flush"))?;
+        let flushed = segment.file.sync();
+        #[cfg(feature = "mutations")]
+        let flushed = flushed.or_else(|error| {
+            if mutation::is(mutation::Mutation::IgnoreFailedFlush) {
+                return Ok(());
+            }
+            Err(error)
+        });
+        flushed.map_err(segment.failed("flush"))?;
         active.offset += self.buffer.len() as u64;
         Ok(())
     }

@@ -6,12 +6,12 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::mutation::{self, Mutation};
+use mutation::Mutation;
 
 /// What is printed for a command line that is not understood.
 pub const USAGE: &str = "usage: quorlite-sim --seed N [--trace] [--log error|warn|info|debug|trace] [--mutate NAME]
                     [--scratch FOLDER]
-       quorlite-sim --seeds A..B [--jobs N] [--mutate NAME]";
+       quorlite-sim --seeds A..B [--jobs N] [--mutate NAME] [--first] [--twice]";
 
 /// What is asked for.
 #[derive(Debug, Default)]
@@ -26,6 +26,10 @@ pub struct Arguments {
     pub is_loud: bool,
     /// Print the nodes' own log.
     pub log: Option<tracing::Level>,
+    /// Run each seed twice and compare the traces.
+    pub is_twice: bool,
+    /// End with the first seed that fails.
+    pub is_first: bool,
     /// A guard to take away.
     pub mutation: Option<Mutation>,
     /// The folder for files, which is there and empty; whoever gives it removes it.
@@ -50,6 +54,8 @@ impl Arguments {
                     arguments.seeds = Some(number(from)?..number(to)?);
                 }
                 "--jobs" => arguments.jobs = Some(number(&value()?)?),
+                "--twice" => arguments.is_twice = true,
+                "--first" => arguments.is_first = true,
                 "--trace" => arguments.is_loud = true,
                 "--log" => arguments.log = Some(number(&value()?)?),
                 "--mutate" => {

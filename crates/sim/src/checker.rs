@@ -8,11 +8,16 @@
 //! | no row twice; counters, accounts and the trigger's count agree with the rows | D2 |
 //! | a refused write left nothing | D9 |
 //! | content hashes at one index are equal | D3 |
+//! | operations on a register have one order | D8 |
 //! | a read shows what was acknowledged before it began, and nothing that nobody sent | D8 |
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::history::{Effect, Holding, Inner, Outcome, Read, Write, WriteId};
+use crate::history::{Effect, Holding, Inner, Moment, Outcome, Read, Write, WriteId};
+use crate::linearizability::{self, Action, Operation, Verdict};
+
+/// What a register starts with.
+pub const INITIAL: i64 = 0;
 
 /// What one account starts with.
 pub const BALANCE: i64 = 1_000;
@@ -32,6 +37,7 @@ pub fn check(history: &Inner, holdings: &[Holding]) -> Vec<String> {
         found.extend(expected.check(read));
     }
     found.extend(backwards(&history.reads));
+    found.extend(registers(history, holdings));
     found
 }
 
@@ -253,6 +259,38 @@ impl<'w> Expected<'w> {
         }
         found
     }
+}
+
+/// The operations on each register have one order, at whose end is what the nodes hold.
+fn registers(history: &Inner, holdings: &[Holding]) -> Vec<String> {
+    let mut operations = history.operations.clone();
+    for holding in holdings {
+        let last = |(register, value): (&u64, &i64)| Operation {
+            register: *register,
+            action: Action::Read(*value),
+            begin: Moment::MAX - 1,
+            end: Some(Moment::MAX),
+        };
+        operations.extend(holding.registers.iter().map(last));
+    }
+    let verdicts = linearizability::check(&operations, INITIAL).into_iter();
+    let wrong = verdicts.filter(|(_, verdict)| *verdict != Verdict::Linearizable);
+    wrong
+        .map(|(register, verdict)| {
+            let mut of_it: Vec<&Operation> = operations.iter().filter(|it| it.register == register).collect();
+            of_it.sort_by_key(|operation| operation.begin);
+            let told: Vec<String> = of_it
+                .iter()
+                .map(|it| format!("{}..{:?} {:?}", it.begin, it.end, it.action))
+                .collect();
+            let what = match verdict {
+                Verdict::Linearizable => "one order",
+                Verdict::Violated => "no order",
+                Verdict::Undecided => "no order that was found in time",
+            };
+            format!("register {register} has {what}: {}", told.join("; "))
+        })
+        .collect()
 }
 
 /// No linearizable read shows less than one that ended before it began.

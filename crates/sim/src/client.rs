@@ -3,6 +3,7 @@
 //! A client never hears a dead process: what was in flight when its node died has an unknown outcome. A write that was
 //! refused for certain is sent again, so that a refusal that lied shows as a row that is there twice.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::network::MachineId;
 use crate::sql;
 use crate::world::World;
 
+mod registers;
+
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -36,6 +39,10 @@ pub struct Client {
     favourite: MachineId,
     /// The highest index that it was told.
     seen: u64,
+    /// What it wrote under a key and was told to be done.
+    kept: Vec<Write>,
+    /// What it last saw in each register.
+    known: BTreeMap<u64, i64>,
 }
 
 /// What one attempt came to.
@@ -57,6 +64,8 @@ impl Client {
             sequence: 0,
             favourite: 0,
             seen,
+            kept: Vec::new(),
+            known: BTreeMap::new(),
         }
     }
 
@@ -65,13 +74,15 @@ impl Client {
         while self.world.is_chaotic() {
             match self
                 .chance
-                .weighted(&[(50, 0), (22, 1), (10, 2), (5, 3), (1, 4), (12, 5)])
+                .weighted(&[(50, 0), (22, 1), (10, 2), (5, 3), (1, 4), (12, 5), (6, 6), (30, 7)])
             {
                 0 => self.write().await,
                 1 => self.read(true).await,
                 2 => self.read(false).await,
                 3 => self.bulk().await,
                 4 => self.vacuum().await,
+                6 => self.write_again().await,
+                7 => self.register().await,
                 _ => self.exotic().await,
             }
             let pause = self.chance.millis(1, self.world.plan.think_ms);
@@ -107,13 +118,41 @@ impl Client {
         let keyed = if is_keyed { " with key" } else { "" };
         let line = format!("write {}-{} {effect:?}{keyed}: {told}", id.client, id.sequence);
         self.world.trace.line(&format!("c{}", self.id), line);
-        self.world.history.write(Write {
+        let write = Write {
             id,
             effect,
             begin,
             end,
             outcome,
-        });
+        };
+        if is_keyed && matches!(outcome, Outcome::Acknowledged { .. }) {
+            self.kept.push(write.clone());
+        }
+        self.world.history.write(write);
+    }
+
+    /// Sends once more what was acknowledged long ago under a key: it is answered as it was then, and not done.
+    async fn write_again(&mut self) {
+        if self.kept.is_empty() {
+            return;
+        }
+        let Write {
+            id, effect, outcome, ..
+        } = self.chance.pick(&self.kept).clone();
+        let again = self.attempt(self.favourite, sql::statements(id, effect), true, Some(key(id)));
+        let Attempt::Done(reply) = again.await else { return };
+        self.world.counts.add("keys used again");
+        let value = |outcome| match outcome {
+            Outcome::Acknowledged { value, .. } => Some(value),
+            Outcome::Refused | Outcome::Unknown => None,
+        };
+        let answered = self::outcome(&reply, effect, true);
+        if value(answered) != value(outcome) {
+            self.world.fail(format!(
+                "write {}-{} was answered {outcome:?}, and under the same key {answered:?}",
+                id.client, id.sequence
+            ));
+        }
     }
 
     fn effect(&mut self) -> Effect {
@@ -210,31 +249,16 @@ impl Client {
         } else {
             self.id
         };
-        let Some(running) = self.world.machines[machine].running() else {
-            return;
-        };
         let level = match (is_linearizable, self.chance.one_in(5)) {
             (true, true) => Level::Strong,
             (true, false) => Level::Linearizable,
             (false, _) => Level::None,
         };
         let min_index = if is_linearizable { 0 } else { self.seen };
-        let request = ReadRequest {
-            level,
-            freshness: None,
-            freshness_strict: false,
-            min_index,
-            timeout: PATIENCE,
-        };
         let begin: Moment = self.world.trace.tick();
-        let confirmed = tokio::select! {
-            biased;
-            _ = running.life.died() => return,
-            confirmed = running.node.confirm(request) => confirmed,
-        };
-        if confirmed.is_err() || !running.life.is_alive() {
+        let Some(running) = self.confirmed(machine, level, min_index).await else {
             return;
-        }
+        };
         match sql::view(&running.node, client) {
             Ok((rows, counters, sum)) => {
                 let end = self.world.trace.tick();
@@ -255,9 +279,33 @@ impl Client {
                     sum,
                 });
             }
-            Err(_) if !running.life.is_alive() => {}
-            Err(error) if running.life.may_stop() => self.world.trace.line("read", error),
-            Err(error) => self
+            Err(error) => self.read_failed(&running, error),
+        }
+    }
+
+    /// The process on `machine`, once it has confirmed a read.
+    async fn confirmed(&self, machine: MachineId, level: Level, min_index: u64) -> Option<Running> {
+        let running = self.world.machines[machine].running()?;
+        let request = ReadRequest {
+            level,
+            freshness: None,
+            freshness_strict: false,
+            min_index,
+            timeout: PATIENCE,
+        };
+        let confirmed = tokio::select! {
+            biased;
+            _ = running.life.died() => return None,
+            confirmed = running.node.confirm(request) => confirmed,
+        };
+        (confirmed.is_ok() && running.life.is_alive()).then_some(running)
+    }
+
+    fn read_failed(&self, running: &Running, error: String) {
+        match error {
+            _ if !running.life.is_alive() => {}
+            error if running.life.may_stop() => self.world.trace.line("read", error),
+            error => self
                 .world
                 .fail(format!("a read on {} failed: {error}", running.life.name)),
         }

@@ -6,15 +6,57 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use mutation::Mutation;
 
-use crate::mutation::Mutation;
 use crate::run;
 
 /// Real time after which a seed counts as stuck.
 const SEED_MAX: Duration = Duration::from_secs(300);
 
+/// So many seeds together know every kind of fault and of work; where one of these did not come once, the run fails.
+const SEEDS_OF_ALL_KINDS: usize = 40;
+
+/// What must have happened.
+const EXPECTED: &[&str] = &[
+    "acknowledged",
+    "blackout",
+    "clock jump",
+    "coup",
+    "disk error",
+    "exotic requests",
+    "isolation",
+    "keys used again",
+    "kill",
+    "linearizable reads",
+    "one-way cut",
+    "power loss",
+    "register operations",
+    "replacement",
+    "reset",
+    "restores of one process",
+    "session reads",
+    "slow disk",
+    "slow route",
+    "snapshot",
+    "snapshots of one process",
+    "transfer",
+];
+
 /// How often the children are looked at.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How seeds are run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How many at a time.
+    pub jobs: usize,
+    /// A guard to take away.
+    pub mutation: Option<Mutation>,
+    /// End with the first that fails.
+    pub is_first: bool,
+    /// Run each twice and compare the traces.
+    pub is_twice: bool,
+}
 
 /// A seed that runs.
 struct Job {
@@ -22,6 +64,8 @@ struct Job {
     child: Child,
     started: Instant,
     output: tempfile::NamedTempFile,
+    /// What the same seed said when it ran before.
+    before: Option<String>,
     /// The child's files: removed here, also when the child was killed.
     _scratch: tempfile::TempDir,
 }
@@ -34,20 +78,21 @@ struct Tally {
     counts: BTreeMap<String, u64>,
 }
 
-/// Runs every seed of `seeds`, `jobs` at a time; fails when one of them does.
+/// Runs every seed of `seeds`; fails when one of them does.
 ///
 /// # Errors
 ///
 /// When a process cannot be started.
-pub fn explore(seeds: Range<u64>, jobs: usize, mutation: Option<Mutation>) -> Result<ExitCode> {
+pub fn explore(seeds: Range<u64>, options: Options) -> Result<ExitCode> {
     let started = Instant::now();
     let mut waiting = seeds.clone();
     let mut running: Vec<Job> = Vec::new();
     let mut tally = Tally::default();
     loop {
-        while running.len() < jobs.max(1) {
+        let is_over = options.is_first && !tally.failed.is_empty();
+        while running.len() < options.jobs.max(1) && !is_over {
             let Some(seed) = waiting.next() else { break };
-            running.push(start(seed, mutation)?);
+            running.push(start(seed, options.mutation, None)?);
         }
         if running.is_empty() {
             break;
@@ -55,7 +100,15 @@ pub fn explore(seeds: Range<u64>, jobs: usize, mutation: Option<Mutation>) -> Re
         std::thread::sleep(LOOK);
         for mut job in std::mem::take(&mut running) {
             match job.child.try_wait().context("wait for a seed")? {
-                Some(status) => tally.add(&job, status.success())?,
+                Some(status) => {
+                    let output = job.told()?;
+                    if options.is_twice && status.success() && job.before.is_none() {
+                        let verdict = verdict(&output).to_owned();
+                        running.push(start(job.seed, options.mutation, Some(verdict))?);
+                    } else {
+                        tally.add(&job, status.success(), &output);
+                    }
+                }
                 None if job.started.elapsed() > SEED_MAX => {
                     job.child.kill().context("end a stuck seed")?;
                     job.child.wait().context("end a stuck seed")?;
@@ -66,14 +119,24 @@ pub fn explore(seeds: Range<u64>, jobs: usize, mutation: Option<Mutation>) -> Re
         }
     }
     tally.report(&seeds, started.elapsed());
-    Ok(if tally.failed.is_empty() {
+    let missing = if options.mutation.is_none() && !options.is_first {
+        tally.missing()
+    } else {
+        Vec::new()
+    };
+    Ok(if tally.failed.is_empty() && missing.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-fn start(seed: u64, mutation: Option<Mutation>) -> Result<Job> {
+/// The line with which a seed ends.
+fn verdict(output: &str) -> &str {
+    output.lines().last().unwrap_or_default()
+}
+
+fn start(seed: u64, mutation: Option<Mutation>, before: Option<String>) -> Result<Job> {
     let program = std::env::current_exe().context("find this program")?;
     let output = tempfile::NamedTempFile::new().context("make a file for a seed's output")?;
     let scratch = run::scratch().context("make a folder for a seed's files")?;
@@ -96,24 +159,48 @@ fn start(seed: u64, mutation: Option<Mutation>) -> Result<Job> {
         child,
         started: Instant::now(),
         output,
+        before,
         _scratch: scratch,
     })
 }
 
+impl Job {
+    fn told(&self) -> Result<String> {
+        let output = std::fs::read(self.output.path()).context("read a seed's output")?;
+        Ok(String::from_utf8_lossy(&output).into_owned())
+    }
+}
+
 impl Tally {
     #[expect(clippy::print_stdout, reason = "each seed's verdict is this program's output")]
-    fn add(&mut self, job: &Job, is_ok: bool) -> Result<()> {
-        let output = std::fs::read(job.output.path()).context("read a seed's output")?;
-        let output = String::from_utf8_lossy(&output);
-        if is_ok {
+    fn add(&mut self, job: &Job, is_ok: bool, output: &str) {
+        let is_same = job.before.as_deref().is_none_or(|before| before == verdict(output));
+        if !is_same {
+            self.failed.push(job.seed);
+            println!("{}\n{}", job.before.as_deref().unwrap_or_default(), verdict(output));
+            println!("seed {} FAILED: it does not repeat itself", job.seed);
+        } else if is_ok {
             self.ok += 1;
-            self.count(&output);
+            self.count(output);
         } else {
             self.failed.push(job.seed);
             println!("{output}");
             println!("seed {} failed; it replays with --seed {}", job.seed, job.seed);
         }
-        Ok(())
+    }
+
+    /// What should have happened in so many seeds, and did not.
+    #[expect(clippy::print_stdout, reason = "the summary is this program's output")]
+    fn missing(&self) -> Vec<&'static str> {
+        if usize::try_from(self.ok).is_ok_and(|ok| ok < SEEDS_OF_ALL_KINDS) {
+            return Vec::new();
+        }
+        let is_missing = |name: &&&str| self.counts.get(**name).is_none_or(|count| *count == 0);
+        let missing: Vec<&str> = EXPECTED.iter().filter(is_missing).copied().collect();
+        for name in &missing {
+            println!("FAILED: {name} did not happen once in {} seeds", self.ok);
+        }
+        missing
     }
 
     #[expect(clippy::print_stdout, reason = "each seed's verdict is this program's output")]
@@ -124,7 +211,7 @@ impl Tally {
 
     /// Adds the counts of a seed's last line, `seed 1 ok trace …: 2 kill, 3 reset`.
     fn count(&mut self, output: &str) {
-        let Some((_, counts)) = output.lines().last().and_then(|line| line.split_once(": ")) else {
+        let Some((_, counts)) = verdict(output).split_once(": ") else {
             return;
         };
         for (count, name) in counts.split(", ").filter_map(|item| item.split_once(' ')) {

@@ -16,6 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use mutation::Mutation;
 use sqlite::faults::{Action, FileFaults};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -37,8 +38,6 @@ pub struct ProcessFiles {
     folder: PathBuf,
     life: Arc<Life>,
     trace: Trace,
-    /// Flushes of the WAL do nothing and say that they did: a mutation.
-    is_wal_lying: bool,
     /// Flushes that still succeed.
     flushes_left: Mutex<Option<u64>>,
 }
@@ -90,19 +89,12 @@ fn copy(from: &Path, to: &Path, below: &Path, images: &BTreeMap<PathBuf, Image>)
 
 impl ProcessFiles {
     /// The view that `life` has of `files`, which stand in `folder`.
-    pub fn new(
-        files: MachineFiles,
-        folder: PathBuf,
-        life: Arc<Life>,
-        trace: Trace,
-        is_wal_lying: bool,
-    ) -> ProcessFiles {
+    pub fn new(files: MachineFiles, folder: PathBuf, life: Arc<Life>, trace: Trace) -> ProcessFiles {
         ProcessFiles {
             files,
             folder,
             life,
             trace,
-            is_wal_lying,
             flushes_left: Mutex::new(None),
         }
     }
@@ -141,7 +133,7 @@ impl ProcessFiles {
     }
 
     fn is_lie(&self, path: &Path) -> bool {
-        self.is_wal_lying && path.as_os_str().as_encoded_bytes().ends_with(b"-wal")
+        mutation::is(Mutation::NoSqliteSync) && path.as_os_str().as_encoded_bytes().ends_with(b"-wal")
     }
 }
 

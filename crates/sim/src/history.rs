@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use crate::chance::lock;
+use crate::linearizability::Operation;
 
 /// A moment: a place in the order of everything that clients did.
 pub type Moment = u64;
@@ -101,6 +102,8 @@ pub struct Holding {
     pub counters: BTreeMap<u64, i64>,
     /// All accounts.
     pub accounts: BTreeMap<u64, i64>,
+    /// All registers.
+    pub registers: BTreeMap<u64, i64>,
     /// Rows as a trigger counted them.
     pub counted: i64,
     /// The content hash.
@@ -131,6 +134,8 @@ pub struct Inner {
     pub writes: Vec<Write>,
     /// Reads that were answered.
     pub reads: Vec<Read>,
+    /// Operations on registers.
+    pub operations: Vec<Operation>,
     /// Content hashes.
     pub samples: Vec<Sample>,
     /// Clients that ever wrote.
@@ -148,6 +153,11 @@ impl History {
     /// Adds a read.
     pub fn read(&self, read: Read) {
         lock(&self.inner).reads.push(read);
+    }
+
+    /// Adds an operation on a register.
+    pub fn operation(&self, operation: Operation) {
+        lock(&self.inner).operations.push(operation);
     }
 
     /// Adds a content hash.

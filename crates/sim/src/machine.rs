@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use log::testing::MemDisk;
+use mutation::Mutation;
 use store::Node;
 use store::config::Config;
 use store::environment::{Environment, Runner};
@@ -24,7 +25,6 @@ use crate::clock::{MachineClock, ProcessRandom};
 use crate::disk::ProcessDisk;
 use crate::files::{MachineFiles, ProcessFiles};
 use crate::life::{Death, Life};
-use crate::mutation::Mutation;
 use crate::network::MachineId;
 use crate::space::STARTS_MAX;
 use crate::world::World;
@@ -149,7 +149,7 @@ impl Machine {
                 life.die_after(operations, death);
             }
             disk = state.disk.clone();
-            disk.lie(world.plan.mutation == Some(Mutation::NoLogFlush));
+            disk.lie(mutation::is(Mutation::NoLogFlush));
             chance = Chance::new(state.chance.number(), &life.name);
         }
         world.trace.line(&self.name, format_args!("starts as {}", life.name));
@@ -158,7 +158,6 @@ impl Machine {
             folder.clone(),
             life.clone(),
             world.trace.clone(),
-            world.plan.mutation == Some(Mutation::NoSqliteSync),
         ));
         sqlite::faults::install(folder.clone(), files.clone());
         world.network.listen(self.id, life.clone(), None);

@@ -23,8 +23,8 @@ mod explore;
 mod files;
 mod history;
 mod life;
+mod linearizability;
 mod machine;
-mod mutation;
 mod nemesis;
 mod network;
 mod plan;
@@ -39,6 +39,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use arguments::{Arguments, USAGE};
+use explore::Options;
 use plan::Plan;
 use run::Show;
 
@@ -59,10 +60,20 @@ fn start() -> Result<ExitCode> {
         log,
         mutation,
         scratch,
+        is_first,
+        is_twice,
     } = arguments;
     match (seed, seeds) {
-        (Some(seed), None) => run::run(Plan::new(seed, mutation), Show { is_loud, log }, scratch),
-        (None, Some(seeds)) => explore::explore(seeds, jobs.unwrap_or(1), mutation),
+        (Some(seed), None) => run::run(Plan::new(seed), mutation, Show { is_loud, log }, scratch),
+        (None, Some(seeds)) => explore::explore(
+            seeds,
+            Options {
+                jobs: jobs.unwrap_or(1),
+                mutation,
+                is_first,
+                is_twice,
+            },
+        ),
         (Some(_), Some(_)) | (None, None) => anyhow::bail!("give --seed or --seeds\n{USAGE}"),
     }
 }

@@ -12,6 +12,9 @@ use crate::world::World;
 /// How long an operation on the cluster may take before it is tried elsewhere.
 const OPERATION_MAX: Duration = Duration::from_secs(5);
 
+/// How often an election is looked at.
+const GLANCE: Duration = Duration::from_micros(500);
+
 /// Draws faults until the chaos ends.
 pub struct Nemesis {
     world: Arc<World>,
@@ -55,6 +58,7 @@ impl Nemesis {
             Fault::Snapshot => self.snapshot(machine).await,
             Fault::Transfer => self.transfer().await,
             Fault::Replacement => self.replace(machine).await,
+            Fault::Coup => self.coup().await,
         }
     }
 
@@ -212,6 +216,32 @@ impl Nemesis {
             self.world
                 .trace
                 .line("ops", format_args!("transfer to {target:?}: {told}"));
+        }
+    }
+
+    /// The leader dies; the next one is cut off as soon as it is elected, and whoever voted for it dies: what a vote is
+    /// worth that was not flushed.
+    async fn coup(&mut self) {
+        let Some((old, running)) = self.world.leader() else {
+            return;
+        };
+        self.note("coup", old);
+        running.life.die(*self.chance.pick(&[Death::Kill, Death::PowerLoss]));
+        let elected = tokio::time::timeout(OPERATION_MAX, async {
+            loop {
+                if let Some((leader, _)) = self.world.leader() {
+                    return leader;
+                }
+                tokio::time::sleep(GLANCE).await;
+            }
+        });
+        let Ok(leader) = elected.await else { return };
+        self.cut(leader, true);
+        let voters = (0..self.world.machines.len()).filter(|voter| ![leader, old].contains(voter));
+        for voter in voters.collect::<Vec<_>>() {
+            if let Some(running) = self.world.machines[voter].running() {
+                running.life.die(*self.chance.pick(&[Death::Kill, Death::PowerLoss]));
+            }
         }
     }
 

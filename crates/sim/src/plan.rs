@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use crate::chance::Chance;
-use crate::mutation::Mutation;
 
 /// A kind of fault, or of operation that is worth a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +36,8 @@ pub enum Fault {
     Transfer,
     /// A node is removed and comes back with an empty disk.
     Replacement,
+    /// The leader dies, and when another is elected that one is cut off and its voter dies.
+    Coup,
 }
 
 /// How likely each kind is, before the seed's temper.
@@ -54,6 +55,7 @@ const WEIGHTS: &[(u64, Fault)] = &[
     (6, Fault::Snapshot),
     (4, Fault::Transfer),
     (4, Fault::Replacement),
+    (2, Fault::Coup),
 ];
 
 /// A run, as its seed has it.
@@ -81,13 +83,11 @@ pub struct Plan {
     pub unlucky_starts: u64,
     /// Foreign keys are enforced.
     pub foreign_keys: bool,
-    /// What is broken on purpose.
-    pub mutation: Option<Mutation>,
 }
 
 impl Plan {
     /// The plan of `seed`.
-    pub fn new(seed: u64, mutation: Option<Mutation>) -> Plan {
+    pub fn new(seed: u64) -> Plan {
         let mut chance = Chance::new(seed, "plan");
         let mut faults = Vec::new();
         for (weight, fault) in WEIGHTS {
@@ -109,7 +109,6 @@ impl Plan {
             segment_bytes: *chance.pick(&[16 * 1024, 32 * 1024, 128 * 1024, 1024 * 1024]),
             unlucky_starts: *chance.pick(&[4, 12, 1_000_000]),
             foreign_keys: chance.one_in(2),
-            mutation,
         }
     }
 }

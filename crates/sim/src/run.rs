@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
+use mutation::Mutation;
 use tempfile::TempDir;
 
 use crate::entropy;
@@ -33,12 +34,12 @@ pub struct Show {
     pub log: Option<tracing::Level>,
 }
 
-/// Runs `plan` with its files in `scratch`, or in a folder of its own, and prints what came of it.
+/// Runs `plan`, without the guard that `mutation` takes away, with its files in `scratch`, or in a folder of its own, and prints what came of it.
 ///
 /// # Errors
 ///
 /// When the run cannot be set up.
-pub fn run(plan: Plan, show: Show, scratch: Option<PathBuf>) -> Result<ExitCode> {
+pub fn run(plan: Plan, mutation: Option<Mutation>, show: Show, scratch: Option<PathBuf>) -> Result<ExitCode> {
     if let Some(level) = show.log {
         tracing_subscriber::fmt()
             .with_max_level(level)
@@ -52,6 +53,9 @@ pub fn run(plan: Plan, show: Show, scratch: Option<PathBuf>) -> Result<ExitCode>
             .unwrap_or_else(PoisonError::into_inner)
             .push(panic.to_string());
     }));
+    if let Some(mutation) = mutation {
+        mutation::set(mutation);
+    }
     let seed = plan.seed;
     entropy::seed(seed);
     sqlite::seed_randomness(i32::try_from(seed % 0x7fff_ffff).unwrap_or(0).max(1));

@@ -8,15 +8,19 @@ use command::rows::{CellRef, Columns, End, RowSink};
 use command::statement::{Parameter, Statement, Value};
 use store::Node;
 
-use crate::checker::BALANCE;
+use crate::checker::{BALANCE, INITIAL};
 use crate::exotic;
 use crate::history::{Effect, Holding, WriteId};
+use crate::linearizability::Action;
 
 /// Counters, numbered from 1.
 pub const COUNTERS: u64 = 3;
 
 /// Accounts, numbered from 1.
 pub const ACCOUNTS: u64 = 4;
+
+/// Registers, numbered from 1.
+pub const REGISTERS: u64 = 4;
 
 /// Longest wait for a reader; there are always enough, so that this never waits for real time.
 const READER_WAIT: Duration = Duration::from_secs(1);
@@ -27,6 +31,7 @@ CREATE TABLE IF NOT EXISTS log(client INTEGER NOT NULL, sequence INTEGER NOT NUL
 CREATE INDEX IF NOT EXISTS log_by_client ON log(client, sequence);
 CREATE TABLE IF NOT EXISTS counter(id INTEGER PRIMARY KEY, n INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS account(id INTEGER PRIMARY KEY, balance INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS register(id INTEGER PRIMARY KEY, v INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS counted(id INTEGER PRIMARY KEY CHECK(id = 1), n INTEGER NOT NULL, last REAL);
 CREATE TABLE IF NOT EXISTS bulk(id INTEGER PRIMARY KEY, data BLOB);
 CREATE TRIGGER IF NOT EXISTS log_counted AFTER INSERT ON log BEGIN
@@ -39,6 +44,12 @@ pub fn schema() -> Vec<Statement> {
     statements.push(Statement::new("INSERT OR IGNORE INTO counted VALUES(1, 0, 0.0)"));
     for counter in 1..=COUNTERS {
         statements.push(statement("INSERT OR IGNORE INTO counter VALUES(?, 0)", &[counter]));
+    }
+    for register in 1..=REGISTERS {
+        statements.push(statement(
+            &format!("INSERT OR IGNORE INTO register VALUES(?, {INITIAL})"),
+            &[register],
+        ));
     }
     for account in 1..=ACCOUNTS {
         statements.push(statement(
@@ -75,6 +86,38 @@ pub fn statements(id: WriteId, effect: Effect) -> Vec<Statement> {
             Statement::new("INSERT INTO counted VALUES(2, 0, NULL)"),
         ],
     }
+}
+
+/// What an action on a register is in SQL; it answers a row if it took effect.
+pub fn action(register: u64, action: Action) -> Vec<Statement> {
+    let values = |sql: &str, values: &[i64]| {
+        let parameter = |value: &i64| Parameter::positional(Value::Integer(*value));
+        vec![Statement {
+            sql: sql.to_owned(),
+            parameters: values.iter().map(parameter).collect(),
+        }]
+    };
+    let register = register.cast_signed();
+    match action {
+        Action::Read(_) => values("SELECT v FROM register WHERE id = ?", &[register]),
+        Action::Write(value) => values("UPDATE register SET v = ? WHERE id = ? RETURNING v", &[value, register]),
+        Action::Swap { from, to, .. } => values(
+            "UPDATE register SET v = ? WHERE id = ? AND v = ? RETURNING v",
+            &[to, register, from],
+        ),
+    }
+}
+
+/// Reads a register.
+///
+/// # Errors
+///
+/// What the node said.
+pub fn register(node: &Node, register: u64) -> Result<i64, String> {
+    let results = read(node, &action(register, Action::Read(0)))?;
+    let row = results.first().and_then(|rows| rows.first());
+    row.map(|row| integer(row, 0))
+        .ok_or_else(|| "no such register".to_owned())
 }
 
 /// Writes that nobody counts: they make the database large, and differ between replicas that draw for themselves.
@@ -122,15 +165,17 @@ pub fn holding(node: &Node, name: &str, hash: u64) -> Result<Holding, String> {
             Statement::new("SELECT id, n FROM counter"),
             Statement::new("SELECT id, balance FROM account"),
             Statement::new("SELECT n FROM counted"),
+            Statement::new("SELECT id, v FROM register"),
         ],
     )?;
-    let [rows, counters, accounts, counted] =
-        <[_; 4]>::try_from(results).map_err(|_| "wrong number of results".to_owned())?;
+    let [rows, counters, accounts, counted, registers] =
+        <[_; 5]>::try_from(results).map_err(|_| "wrong number of results".to_owned())?;
     Ok(Holding {
         node: name.to_owned(),
         rows: rows.iter().map(|row| written(row)).collect(),
         counters: pairs(&counters),
         accounts: pairs(&accounts),
+        registers: pairs(&registers),
         counted: counted.first().map_or(0, |row| integer(row, 0)),
         hash,
     })

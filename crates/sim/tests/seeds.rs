@@ -14,18 +14,24 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn is_caught(mutation: &str, seeds: &str) {
-    let output = simulate(&["--seeds", seeds, "--mutate", mutation]);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    assert!(text(&output).contains("FAILED: "), "{}", text(&output));
+/// One of `seeds` fails without the guard, and says so in `words`.
+fn is_caught(mutation: &str, seeds: &str, words: &[&str]) {
+    let output = simulate(&["--seeds", seeds, "--mutate", mutation, "--first"]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let failure = text.lines().find(|line| line.contains(" FAILED: ")).unwrap_or_default();
+    assert!(words.iter().any(|word| failure.contains(word)), "{failure}");
 }
 
 #[test]
 fn one_seed_gives_one_trace() {
-    let runs = [simulate(&["--seed", "11"]), simulate(&["--seed", "11"])];
-    let [first, second] = runs.map(|run| text(&run));
-    assert!(first.contains("trace "), "{first}");
-    assert_eq!(first, second);
+    let output = simulate(&["--seeds", "11..15", "--twice"]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(
+        text(&output).contains("seeds 11..15: 4 ok, 0 failed"),
+        "{}",
+        text(&output)
+    );
 }
 
 #[test]
@@ -41,12 +47,48 @@ fn fixed_seeds_are_clean() {
 
 #[test]
 fn a_log_that_is_not_flushed_is_found() {
-    is_caught("no-log-flush", "1..5");
+    is_caught("no-log-flush", "1..30", &["does not start", "lost"]);
+}
+
+#[test]
+fn an_acknowledgement_before_the_majority_is_found() {
+    is_caught("ack-before-majority", "1..30", &["lost", "missed"]);
 }
 
 #[test]
 fn a_purge_before_sqlite_is_durable_is_found() {
-    is_caught("no-sqlite-sync", "6..11");
+    is_caught("purge-before-durable", "1..30", &["a log that starts after entry"]);
+}
+
+#[test]
+fn an_entry_that_is_applied_twice_is_found() {
+    is_caught("apply-twice", "1..30", &["2 times", "differ"]);
+}
+
+#[test]
+fn a_lost_vote_is_found() {
+    is_caught(
+        "lose-vote",
+        "1..150",
+        &["lost", "differ", "stopped by itself", "does not start"],
+    );
+}
+
+#[test]
+fn every_other_missing_guard_is_found() {
+    let others = [
+        "no-sqlite-sync",
+        "read-without-index",
+        "old-transaction",
+        "no-savepoint",
+        "ignore-failed-flush",
+        "local-random",
+        "local-clock",
+        "forget-key",
+    ];
+    for mutation in others {
+        is_caught(mutation, "1..60", &[""]);
+    }
 }
 
 #[test]

@@ -118,7 +118,14 @@ impl<'a> Entry<'a> {
             0 => limits.steps_max,
             steps => steps.min(limits.steps_max),
         };
-        engine.context.seed(write.seed);
+        let seed = write.seed;
+        #[cfg(feature = "mutations")]
+        let seed = if mutation::is(mutation::Mutation::LocalRandom) {
+            seed ^ local_random()
+        } else {
+            seed
+        };
+        engine.context.seed(seed);
         engine.context.budget.grant(steps, limits.stored_bytes_max);
         engine.context.last_rowid_used.store(false, Relaxed);
         let counters = Counters {
@@ -152,6 +159,8 @@ impl<'a> Entry<'a> {
         }
         let texts = &self.write.statements;
         let atomic = self.write.atomic && texts.len() > 1;
+        #[cfg(feature = "mutations")]
+        let atomic = atomic && !mutation::is(mutation::Mutation::NoSavepoint);
         if atomic {
             self.engine.own(ENTRY.open)?;
         }
@@ -283,6 +292,13 @@ impl<'a> Entry<'a> {
         self.state.changes = counters.changes;
         self.state.total_changes = counters.total_changes;
     }
+}
+
+/// A number that no other node draws.
+#[cfg(feature = "mutations")]
+pub(crate) fn local_random() -> u64 {
+    use std::hash::BuildHasher as _;
+    std::hash::RandomState::new().hash_one(0)
 }
 
 fn timed(kind: OutcomeKind, began: Instant) -> Outcome {

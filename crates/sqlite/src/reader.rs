@@ -140,6 +140,10 @@ impl Reader {
 
     /// May serve another query: no setting was changed, no transaction is open.
     pub(crate) fn is_clean(&self) -> bool {
+        #[cfg(feature = "mutations")]
+        if mutation::is(mutation::Mutation::OldTransaction) {
+            return true;
+        }
         !self.guard.is_soiled() && self.connection().is_autocommit()
     }
 
@@ -151,7 +155,10 @@ impl Reader {
         cancel: &Cancel,
     ) -> Result<(), Error> {
         self.begin_watch(options, cancel);
-        if options.transaction {
+        let begins = options.transaction;
+        #[cfg(feature = "mutations")]
+        let begins = begins && self.connection().is_autocommit();
+        if begins {
             self.control("BEGIN")?;
         }
         for statement in statements.iter().filter(|statement| !statement.sql.is_empty()) {
@@ -175,6 +182,10 @@ impl Reader {
     }
 
     fn end_transaction(&self) -> Result<(), Error> {
+        #[cfg(feature = "mutations")]
+        if mutation::is(mutation::Mutation::OldTransaction) {
+            return Ok(());
+        }
         if self.connection().is_autocommit() {
             return Ok(());
         }

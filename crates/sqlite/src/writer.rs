@@ -134,7 +134,14 @@ impl Writer {
     /// [`Error::Node`]: this node must stop applying.
     pub fn run(&mut self, write: &Write, care: Care, resume: Resume) -> Result<Conclusion, Error> {
         self.state.clock_us = self.state.clock_us.max(write.clock_us);
-        let _clock = vfs::BoundClock::bind(self.state.clock_us);
+        let clock_us = self.state.clock_us;
+        #[cfg(feature = "mutations")]
+        let clock_us = if mutation::is(mutation::Mutation::LocalClock) {
+            clock_us + i64::from(crate::entry::local_random() as u32)
+        } else {
+            clock_us
+        };
+        let _clock = vfs::BoundClock::bind(clock_us);
         let engine = Engine {
             session: &self.session,
             context: &self.context,
@@ -252,6 +259,10 @@ impl Writer {
     /// [`Error::Node`] and [`Error::Poisoned`]; never retried (D5).
     pub fn make_durable(&mut self) -> Result<Option<Position>, Error> {
         let applied = self.committed.applied;
+        #[cfg(feature = "mutations")]
+        if mutation::is(mutation::Mutation::PurgeBeforeDurable) {
+            return Ok(applied);
+        }
         if applied.is_none() || applied > self.durable {
             self.wal.sync()?;
             self.durable = applied;

@@ -212,6 +212,8 @@ impl Node {
                 core.ensure_followed()?;
                 self.ready(read.timeout).await?;
             }
+            #[cfg(feature = "mutations")]
+            Level::Linearizable if mutation::is(mutation::Mutation::ReadWithoutIndex) => {}
             Level::Linearizable => {
                 let bound = tokio::time::timeout(read.timeout, core.read_index_anywhere()).await;
                 let at = bound.map_err(|_| Error::Unverified("no majority answered in time".to_owned()))??;

@@ -43,10 +43,10 @@ pub(crate) async fn reconcile(
     executor: &Executor,
     applied: &Applied,
 ) -> Result<(), Error> {
+    check_start(dir, log, applied.position)?;
     let Some(at) = applied.position else {
         return Ok(());
     };
-    check_start(dir, log, at)?;
     raise_vote(dir, id, log, at, applied).await?;
     let held = log.position_at(at.index);
     if held.is_some_and(|held| held.term == at.term) {
@@ -64,14 +64,16 @@ pub(crate) async fn reconcile(
 }
 
 /// The log starts at or before the entry after `at`, the last applied one.
-fn check_start(dir: &Path, log: &log::Log, at: Position) -> Result<(), Error> {
-    let Some(purged) = log.state().purged.filter(|purged| purged.index > at.index) else {
+fn check_start(dir: &Path, log: &log::Log, at: Option<Position>) -> Result<(), Error> {
+    let is_after = |purged: &log::Position| at.is_none_or(|at| purged.index > at.index);
+    let Some(purged) = log.state().purged.filter(is_after) else {
         return Ok(());
     };
     let what = format!(
         "holds a database that ends at entry {} and a log that starts after entry {}: restore both from one moment, or \
          remove this node from the cluster and let it join again with an empty data directory",
-        at.index, purged.index
+        at.map_or(0, |at| at.index),
+        purged.index
     );
     Err(foreign(dir, what))
 }

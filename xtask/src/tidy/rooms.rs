@@ -9,13 +9,14 @@ use super::tree::{File, Tree};
 /// A room and the rooms that it may depend on.
 const ARROWS: &[(&str, &[&str])] = &[
     ("command", &[]),
-    ("sqlite", &["command"]),
-    ("log", &[]),
-    ("store", &["log", "sqlite", "command"]),
+    ("mutation", &[]),
+    ("sqlite", &["command", "mutation"]),
+    ("log", &["mutation"]),
+    ("store", &["log", "sqlite", "command", "mutation"]),
     ("quorlited", &["store", "command", "sqlite"]),
     ("quorlite", &["command"]),
     ("bench", &["sqlite"]),
-    ("sim", &["command", "sqlite", "log", "store", "quorlited"]),
+    ("sim", &["command", "sqlite", "log", "store", "quorlited", "mutation"]),
 ];
 
 /// Outside crates that only some rooms may know, and which.

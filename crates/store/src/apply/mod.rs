@@ -232,7 +232,35 @@ impl Applier {
             &self.options,
             self.checkpoint_frames,
         )?);
+        #[cfg(feature = "mutations")]
+        if mutation::is(mutation::Mutation::ForgetKey) {
+            return self.forget_keys();
+        }
         Ok(())
+    }
+
+    /// Forgets all clients' keys.
+    #[cfg(feature = "mutations")]
+    fn forget_keys(&mut self) -> Result<(), Error> {
+        self.begin()?;
+        let open = self.as_open_mut();
+        while let Some(oldest) = open.writer.oldest_key()? {
+            open.writer.forget_key(oldest)?;
+        }
+        self.commit()?;
+        let open = self.as_open_mut();
+        open.keys = Keys::load(&open.writer)?;
+        Ok(())
+    }
+
+    /// Takes the last entry for one that is still to come.
+    #[cfg(feature = "mutations")]
+    pub(crate) fn forget_last(&mut self) -> Result<(), Error> {
+        self.begin()?;
+        if let Some(applied) = &mut self.as_open_mut().writer.state_mut().applied {
+            applied.index -= 1;
+        }
+        self.commit().map(drop)
     }
 
     /// Applies entries in one transaction, and answers how many it took.

@@ -50,6 +50,9 @@ pub(crate) struct LogStorage {
     log: Log,
     tail: Arc<Tail>,
     database: Arc<dyn Durable>,
+    /// A vote that is flushed only with the next entry.
+    #[cfg(feature = "mutations")]
+    late: Arc<std::sync::Mutex<Option<Bytes>>>,
 }
 
 impl LogStorage {
@@ -58,6 +61,8 @@ impl LogStorage {
             log,
             tail: Arc::new(Tail::default()),
             database,
+            #[cfg(feature = "mutations")]
+            late: Arc::default(),
         }
     }
 
@@ -144,6 +149,11 @@ impl RaftLogStorage<Types> for LogStorage {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        #[cfg(feature = "mutations")]
+        if mutation::is(mutation::Mutation::LoseVote) {
+            *self.late.lock().map_err(|_| closed())? = Some(codec::vote_bytes(vote));
+            return Ok(());
+        }
         let (done, flushed) = completion();
         self.log
             .save_vote(codec::vote_bytes(vote), done)
@@ -167,6 +177,10 @@ impl RaftLogStorage<Types> for LogStorage {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
+        #[cfg(feature = "mutations")]
+        if let Some(vote) = self.late.lock().map_err(|_| closed())?.take() {
+            self.log.save_vote(vote, Box::new(|_| {})).map_err(io::Error::other)?;
+        }
         let records = entries
             .iter()
             .map(|entry| record(position(&entry.log_id), codec::entry_body(entry)))
@@ -260,6 +274,11 @@ impl LogStorage {
         };
         (start, end)
     }
+}
+
+#[cfg(feature = "mutations")]
+fn closed() -> io::Error {
+    io::Error::other("the log is closed")
 }
 
 type Flushed = oneshot::Receiver<Result<(), log::Error>>;

@@ -390,7 +390,13 @@ impl Core {
             .await
             .map_err(|_| Error::Enqueue)?;
         queued.map_err(|error| fatal(&error))?;
-        match answer.await {
+        #[cfg(feature = "mutations")]
+        let Some(answer) = early(answer).await else {
+            return Ok(Answer::default());
+        };
+        #[cfg(not(feature = "mutations"))]
+        let answer = answer.await;
+        match answer {
             Ok(Ok(response)) => {
                 let mut answer = response.data;
                 answer.0.index = response.log_id.index;
@@ -445,4 +451,13 @@ pub(crate) fn forwarded(forward: &ForwardToLeader<Types>) -> Option<Peer> {
         name: record.name.clone(),
         address: record.address.clone(),
     })
+}
+
+/// Waits for an answer; a mutation waits for no majority.
+#[cfg(feature = "mutations")]
+async fn early<F: Future>(answer: F) -> Option<F::Output> {
+    if mutation::is(mutation::Mutation::AckBeforeMajority) {
+        return tokio::time::timeout(Duration::from_millis(20), answer).await.ok();
+    }
+    Some(answer.await)
 }
