@@ -10,6 +10,7 @@ pub mod forwarded;
 pub mod http;
 pub mod logging;
 pub mod machine;
+pub mod metrics;
 pub mod net;
 pub mod server;
 pub mod signals;

@@ -105,7 +105,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         .map_err(open_error)?;
 
     let client = Client::new(transport, None, Arc::new(cluster::Counters::new(ports.counters)));
-    let (joining, cluster) = join(&config, &node, client, random)?;
+    let (joining, cluster) = join(&config, &node, &door, client, random)?;
     let inter_node = tokio::spawn(serve_inter_node(
         ports.inter_node,
         node.clone(),
@@ -255,6 +255,7 @@ impl Joining {
 fn join(
     config: &Config,
     node: &Node,
+    door: &Door,
     client: Client,
     random: Arc<SeededStream>,
 ) -> Result<(Joining, Arc<Cluster>), Error> {
@@ -274,7 +275,11 @@ fn join(
     let founding = Founding::open(&config.store.dir, node.peer().clone(), expect, client.clone())?;
     let founding = Arc::new(founding);
     let ledger: Arc<dyn cluster::ledger::Ledger> = Arc::new(node.clone());
-    let desk: Arc<dyn Handler> = Arc::new(Desk::new(Arc::new(node.clone()), Arc::new(node.clone())));
+    let desk: Arc<dyn Handler> = Arc::new(Desk::new(
+        Arc::new(node.clone()),
+        Arc::new(node.clone()),
+        Arc::clone(&door.counters),
+    ));
     let identity = Identity {
         api_url: config.api_url(),
         version: VERSION.to_owned(),

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use super::counters::Counters;
 use super::error::Error;
 use super::message::{Ask, Attempt, Describe, Description, Join, Notify, Release, Released, Reply, Request, Tell};
-use super::pool::{Connection, Origin, Pool};
+use super::pool::{Connection, Origin, Pool, Usage};
 use crate::forwarded::Credentials;
 use crate::net::TcpTransport;
 use crate::net::counters::count;
@@ -73,6 +73,11 @@ impl Client {
     /// What is counted.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// The connections that there are, by the address of the peer.
+    pub fn connections(&self) -> Vec<(String, Usage)> {
+        self.pool.usage()
     }
 
     /// Asks the node at `address` who it is.

@@ -38,6 +38,34 @@ pub struct Counters {
     pub join_req: AtomicU64,
     /// Forwarded hand-overs that came here.
     pub stepdown_req: AtomicU64,
+    /// Nodes that joined through this one.
+    pub joins: AtomicU64,
+    /// Joins of nodes that were members already.
+    pub ignored_joins: AtomicU64,
+    /// Members that made way for one that joined under their name or address.
+    pub removed_before_joins: AtomicU64,
+    /// `/db/execute` requests sent to the leader.
+    pub remote_executions: AtomicU64,
+    /// Of these, those that did not come through.
+    pub remote_executions_failed: AtomicU64,
+    /// `/db/query` requests sent to the leader.
+    pub remote_queries: AtomicU64,
+    /// Of these, those that did not come through.
+    pub remote_queries_failed: AtomicU64,
+    /// `/db/request` requests sent to the leader.
+    pub remote_requests: AtomicU64,
+    /// Of these, those that did not come through.
+    pub remote_requests_failed: AtomicU64,
+    /// Removals sent to the leader.
+    pub remote_remove_node: AtomicU64,
+    /// Hand-overs sent to the leader.
+    pub remote_stepdowns: AtomicU64,
+    /// Pieces of loads sent to the leader.
+    pub remote_pieces: AtomicU64,
+    /// Loads sent to the leader.
+    pub remote_loads: AtomicU64,
+    /// Backups asked of the leader.
+    pub remote_backups: AtomicU64,
     /// Requests sent again by this node.
     pub client_retries: AtomicU64,
     /// Of these, descriptions.
@@ -92,6 +120,45 @@ impl Counters {
             ("num_client_write_timeouts", read(&self.client_write_timeouts)),
             ("num_client_force_new_conn", read(&self.client_force_new_conn)),
         ]
+    }
+
+    /// The `proxy` map of `/debug/vars`.
+    pub fn proxy(&self) -> [(&'static str, u64); 10] {
+        [
+            ("remote_remove_node", read(&self.remote_remove_node)),
+            ("remote_backups", read(&self.remote_backups)),
+            ("remote_loads", read(&self.remote_loads)),
+            ("remote_stepdowns", read(&self.remote_stepdowns)),
+            ("remote_executions", read(&self.remote_executions)),
+            ("remote_executions_failed", read(&self.remote_executions_failed)),
+            ("remote_queries", read(&self.remote_queries)),
+            ("remote_queries_failed", read(&self.remote_queries_failed)),
+            ("remote_requests", read(&self.remote_requests)),
+            ("remote_requests_failed", read(&self.remote_requests_failed)),
+        ]
+    }
+
+    /// What the `store` map of `/debug/vars` shows of joining.
+    pub fn joining(&self) -> [(&'static str, u64); 3] {
+        [
+            ("num_joins", read(&self.joins)),
+            ("num_ignored_joins", read(&self.ignored_joins)),
+            ("num_removed_before_joins", read(&self.removed_before_joins)),
+        ]
+    }
+
+    /// The counter of requests that were sent to the leader, by operation, and that of those which did not come through.
+    pub fn sent(&self, operation: &Operation) -> (&AtomicU64, Option<&AtomicU64>) {
+        match operation {
+            Operation::Execute(_) => (&self.remote_executions, Some(&self.remote_executions_failed)),
+            Operation::Query(_) => (&self.remote_queries, Some(&self.remote_queries_failed)),
+            Operation::Request(_) => (&self.remote_requests, Some(&self.remote_requests_failed)),
+            Operation::Remove(_) => (&self.remote_remove_node, None),
+            Operation::StepDown(_) => (&self.remote_stepdowns, None),
+            Operation::Backup(_) => (&self.remote_backups, None),
+            Operation::Gather(_) => (&self.remote_pieces, None),
+            Operation::Load(_) => (&self.remote_loads, None),
+        }
     }
 
     /// The counter of requests that came here, by operation.

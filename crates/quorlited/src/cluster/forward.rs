@@ -97,6 +97,18 @@ impl Forwarder {
     ///
     /// As [`Self::forward`].
     pub async fn forward_again(&self, forwarded: &mut Forwarded, timeout: Duration) -> Result<Served, Error> {
+        let served = self.carry(forwarded, timeout).await;
+        if let Some(operation) = &forwarded.operation {
+            let (sent, failed) = self.client.counters().sent(operation);
+            count(sent);
+            if let (Err(_), Some(failed)) = (&served, failed) {
+                count(failed);
+            }
+        }
+        served
+    }
+
+    async fn carry(&self, forwarded: &mut Forwarded, timeout: Duration) -> Result<Served, Error> {
         let deadline = Instant::now() + timeout;
         self.give_key(forwarded);
         let repeat = repeat(forwarded);

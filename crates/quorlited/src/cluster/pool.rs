@@ -31,6 +31,15 @@ struct Lane {
     slots: Arc<Semaphore>,
 }
 
+/// Connections to one peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Kept for the next request.
+    pub idle: usize,
+    /// Carrying one.
+    pub in_use: usize,
+}
+
 /// Where a connection came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -93,6 +102,19 @@ impl Pool {
         lock(&lane.idle).clear();
         let slot = lane.slot().await?;
         self.dial(address, lane, slot, Origin::Fresh).await
+    }
+
+    /// The connections that there are, by peer.
+    pub fn usage(&self) -> Vec<(String, Usage)> {
+        let lanes = lock(&self.lanes);
+        let usage = |lane: &Lane| Usage {
+            idle: lock(&lane.idle).len(),
+            in_use: PER_PEER_MAX - lane.slots.available_permits(),
+        };
+        lanes
+            .iter()
+            .map(|(address, lane)| (address.clone(), usage(lane)))
+            .collect()
     }
 
     async fn dial(

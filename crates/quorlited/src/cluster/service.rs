@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
+use store::member::Joined;
 use store::transport::{BoxFuture, Duplex};
 use tracing::debug;
 
@@ -23,6 +24,7 @@ use super::counters::Counters;
 use super::founding::Founding;
 use super::ledger::Ledger;
 use super::message::{Ask, Description, Done, Opening, Reply, Request, Tell};
+use super::pool::Usage;
 use crate::forwarded::{Answer, Forwarded};
 use crate::net::counters::count;
 
@@ -131,6 +133,11 @@ impl Service {
         self.client.describe(address, timeout).await
     }
 
+    /// Connections to other nodes' services, by address.
+    pub fn connections(&self) -> Vec<(String, Usage)> {
+        self.client.connections()
+    }
+
     /// What is counted.
     pub fn counters(&self) -> &Counters {
         self.client.counters()
@@ -148,7 +155,15 @@ impl Service {
             }
             Some(Ask::Join(join)) => {
                 count(&counters.join_req);
-                admission::admit(&*self.ledger, &self.client, join).await.into()
+                let admission = admission::admit(&*self.ledger, &self.client, join).await;
+                if let Admission::Joined(joined) = &admission {
+                    count(match joined {
+                        Joined::Added => &counters.joins,
+                        Joined::Unchanged => &counters.ignored_joins,
+                        Joined::Replaced => &counters.removed_before_joins,
+                    });
+                }
+                admission.into()
             }
             Some(Ask::Notify(notify)) => {
                 count(&counters.notify_req);

@@ -103,28 +103,20 @@ counters! {
 }
 
 counters! {
-    /// The `proxy` map of `/debug/vars`: what was sent to the leader.
-    Proxy {
-        /// Removals.
-        remote_remove_node,
-        /// Backups.
-        remote_backups,
-        /// Loads.
-        remote_loads,
-        /// Hand-overs.
-        remote_stepdowns,
-        /// `/db/execute`.
-        remote_executions,
-        /// Of these, those that did not come through.
-        remote_executions_failed,
-        /// `/db/query`.
-        remote_queries,
-        /// Of these, those that did not come through.
-        remote_queries_failed,
-        /// `/db/request`.
-        remote_requests,
-        /// Of these, those that did not come through.
-        remote_requests_failed,
+    /// What the `db` map of `/debug/vars` counts here: requests that ran on this node.
+    Db {
+        /// Writes.
+        executions,
+        /// Reads.
+        queries,
+        /// Reads and writes together.
+        requests,
+        /// Writes that are one unit.
+        execute_transactions,
+        /// Reads that see one snapshot.
+        query_transactions,
+        /// Mixed requests that are one unit.
+        request_transactions,
     }
 }
 
@@ -135,8 +127,8 @@ pub struct Counters {
     pub http: Http,
     /// See [`Queue`].
     pub queue: Queue,
-    /// See [`Proxy`].
-    pub proxy: Proxy,
+    /// See [`Db`].
+    pub db: Db,
 }
 
 /// Counts one.

@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use store::member::Peer;
 use store::transport::BoxFuture;
 
+use super::counters::Counters;
 use super::endpoint::{backup, load};
 use super::errors;
 use super::ledger::Ledger;
@@ -26,20 +27,25 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Desk {
     ledger: Arc<dyn Ledger>,
     vault: Arc<dyn Vault>,
+    counters: Arc<Counters>,
 }
 
 impl Desk {
     /// A desk for a node's two sides.
-    pub fn new(ledger: Arc<dyn Ledger>, vault: Arc<dyn Vault>) -> Self {
-        Self { ledger, vault }
+    pub fn new(ledger: Arc<dyn Ledger>, vault: Arc<dyn Vault>, counters: Arc<Counters>) -> Self {
+        Self {
+            ledger,
+            vault,
+            counters,
+        }
     }
 }
 
 impl Handler for Desk {
     fn handle(&self, forwarded: Forwarded) -> BoxFuture<'static, Answer> {
-        let (ledger, vault) = (Arc::clone(&self.ledger), Arc::clone(&self.vault));
+        let (ledger, vault, counters) = (self.ledger.clone(), self.vault.clone(), self.counters.clone());
         Box::pin(async move {
-            match run(&ledger, &vault, forwarded).await {
+            match run(&ledger, &vault, &counters, forwarded).await {
                 Ok(reply) => reply.into_answer(),
                 Err(leader) => not_leader(leader),
             }
@@ -92,15 +98,20 @@ fn refusal(ledger: &dyn Ledger, target: Option<&str>) -> Option<store::Error> {
     }
 }
 
-async fn run(ledger: &Arc<dyn Ledger>, vault: &Arc<dyn Vault>, forwarded: Forwarded) -> Result<Reply, Option<Peer>> {
+async fn run(
+    ledger: &Arc<dyn Ledger>,
+    vault: &Arc<dyn Vault>,
+    counters: &Counters,
+    forwarded: Forwarded,
+) -> Result<Reply, Option<Peer>> {
     let timeout = match forwarded.timeout_ms {
         0 => TIMEOUT,
         ms => Duration::from_millis(ms),
     };
     match forwarded.operation {
-        Some(Operation::Execute(sql)) => data(ledger, sql::Operation::Execute, sql, timeout).await,
-        Some(Operation::Query(sql)) => data(ledger, sql::Operation::Query, sql, timeout).await,
-        Some(Operation::Request(sql)) => data(ledger, sql::Operation::Request, sql, timeout).await,
+        Some(Operation::Execute(sql)) => data(ledger, counters, sql::Operation::Execute, sql, timeout).await,
+        Some(Operation::Query(sql)) => data(ledger, counters, sql::Operation::Query, sql, timeout).await,
+        Some(Operation::Request(sql)) => data(ledger, counters, sql::Operation::Request, sql, timeout).await,
         Some(Operation::Remove(remove)) => match ledger.remove(&remove.name).await {
             Ok(()) => Ok(Reply::empty(StatusCode::OK)),
             Err(store::Error::NotLeader { leader }) => Err(leader),
@@ -132,6 +143,7 @@ async fn run(ledger: &Arc<dyn Ledger>, vault: &Arc<dyn Vault>, forwarded: Forwar
 
 async fn data(
     ledger: &Arc<dyn Ledger>,
+    counters: &Counters,
     operation: sql::Operation,
     sql: Sql,
     timeout: Duration,
@@ -142,7 +154,7 @@ async fn data(
         began: Instant::now(),
         timeout,
     };
-    match sql::run(ledger, job).await {
+    match sql::run(ledger, counters, job).await {
         Ok(reply) => Ok(reply),
         Err(Detour::Leader(leader)) => Err(leader),
         Err(Detour::Transferring) => Err(None),

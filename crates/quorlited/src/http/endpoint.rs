@@ -1,12 +1,15 @@
 //! One file for each endpoint: from a checked call to an answer.
 
+pub mod analyze;
 pub mod backup;
 pub mod boot;
 pub mod console;
 pub mod data;
+pub mod debug;
 pub mod execute;
 pub mod hash;
 pub mod leader;
+pub mod licenses;
 pub mod load;
 pub mod nodes;
 pub mod query;

@@ -24,6 +24,17 @@ pub enum Need {
     Log,
 }
 
+/// What SQLite's grammar says of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Syntax {
+    /// There is no statement in it.
+    Nothing,
+    /// It can be read.
+    Sound,
+    /// It cannot, and why.
+    Wrong(String),
+}
+
 /// A node, as the API sees it.
 pub trait Ledger: Send + Sync + 'static {
     /// This node.
@@ -60,6 +71,14 @@ pub trait Ledger: Send + Sync + 'static {
     ///
     /// No reader could be had.
     fn need(&self, statements: &[Statement]) -> Result<Need, sqlite::Error>;
+    /// Whether SQLite can read each of `statements`, whatever the database holds. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// No reader could be had.
+    fn syntax(&self, statements: &[Statement]) -> Result<Vec<Syntax>, sqlite::Error>;
+    /// Reading connections that are open, of how many at most; 0 = without limit.
+    fn readers_open(&self) -> (usize, usize);
     /// The content hash at a pinned index.
     fn content_hash(&self) -> BoxFuture<'_, Result<ContentHash, Error>>;
     /// Removes a node by name (leader only).
@@ -68,6 +87,11 @@ pub trait Ledger: Send + Sync + 'static {
     fn transfer<'a>(&'a self, target: Option<&'a str>, timeout: Duration) -> BoxFuture<'a, Result<(), Error>>;
     /// Makes the applied index durable and purges the log; false if there was nothing to do.
     fn snapshot(&self, trailing: Option<u64>) -> BoxFuture<'_, Result<bool, Error>>;
+}
+
+/// SQLite's texts for what its grammar does not allow.
+fn is_grammar(message: &str) -> bool {
+    message.ends_with("syntax error") || message == "incomplete input" || message.starts_with("unrecognized token")
 }
 
 impl Ledger for Node {
@@ -129,6 +153,24 @@ impl Ledger for Node {
         } else {
             Need::Log
         })
+    }
+
+    fn syntax(&self, statements: &[Statement]) -> Result<Vec<Syntax>, sqlite::Error> {
+        let readers = self.readers();
+        let reader = readers.check_out(Duration::MAX)?;
+        let syntax = |statement: &Statement| match reader.classify(&statement.sql) {
+            Class::Empty => Syntax::Nothing,
+            Class::Read | Class::Write | Class::Refused(_) => Syntax::Sound,
+            Class::Unprepared(error) if is_grammar(&error.message) => Syntax::Wrong(error.message),
+            // It reads well; what it names is not there.
+            Class::Unprepared(_) => Syntax::Sound,
+        };
+        Ok(statements.iter().map(syntax).collect())
+    }
+
+    fn readers_open(&self) -> (usize, usize) {
+        let readers = self.readers();
+        (readers.open_count(), readers.options().connections_max)
     }
 
     fn content_hash(&self) -> BoxFuture<'_, Result<ContentHash, Error>> {

@@ -6,6 +6,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use hyper::body::{Body as _, Incoming};
@@ -13,9 +14,9 @@ use hyper::{Method, Request, StatusCode};
 
 use super::access::{self, Permission};
 use super::call::Call;
+use super::counters::{self, count};
 use super::door::Door;
 use super::endpoint;
-use super::errors;
 use super::params::Params;
 use super::reply::Reply;
 
@@ -73,8 +74,10 @@ enum Endpoint {
     Readyz,
     Snapshot,
     Hash,
-    /// Known, and still to come.
-    Later,
+    Analyze,
+    Licenses,
+    Vars,
+    Profiles,
 }
 
 use Announces::{Json, Nothing};
@@ -109,7 +112,7 @@ static TABLE: &[Route] = &[
     route("/db/request", Prefix, Methods::Post, Permission::Request, Json, Endpoint::Request),
     route("/db/backup", Prefix, Methods::Get, Permission::Backup, Nothing, Endpoint::Backup),
     route("/db/load", Prefix, Methods::Post, Permission::Load, Json, Endpoint::Load),
-    route("/db/sql", Prefix, Methods::GetPost, Permission::Query, Json, Endpoint::Later),
+    route("/db/sql", Prefix, Methods::GetPost, Permission::Query, Json, Endpoint::Analyze),
     route("/boot", Exactly, Methods::Post, Permission::Load, Nothing, Endpoint::Boot),
     route("/snapshot", Exactly, Methods::Post, Permission::Snapshot, Nothing, Endpoint::Snapshot),
     route("/reap", Exactly, Methods::Post, Permission::Snapshot, Json, Endpoint::Reap),
@@ -118,9 +121,9 @@ static TABLE: &[Route] = &[
     route("/nodes", Prefix, Methods::Get, Permission::Status, Json, Endpoint::Nodes),
     route("/leader", Exactly, Methods::GetPost, Permission::LeaderOps, Json, Endpoint::Leader),
     route("/readyz", Prefix, Methods::Get, Permission::Ready, Nothing, Endpoint::Readyz),
-    route("/licenses", Exactly, Methods::Get, Permission::Status, Nothing, Endpoint::Later),
-    route("/debug/vars", Exactly, Methods::Any, Permission::Status, Json, Endpoint::Later),
-    route("/debug/pprof", Prefix, Methods::Any, Permission::Status, Nothing, Endpoint::Later),
+    route("/licenses", Exactly, Methods::Get, Permission::Status, Nothing, Endpoint::Licenses),
+    route("/debug/vars", Exactly, Methods::Any, Permission::Status, Json, Endpoint::Vars),
+    route("/debug/pprof", Prefix, Methods::Any, Permission::Status, Nothing, Endpoint::Profiles),
     route("/quorlite/hash", Exactly, Methods::Get, Permission::Status, Json, Endpoint::Hash),
 ];
 
@@ -190,7 +193,29 @@ pub async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Reply {
     dispatch(route, call).await
 }
 
+/// What counts the requests of a route.
+fn counter<'a>(http: &'a counters::Http, route: &Route) -> Option<&'a AtomicU64> {
+    Some(match route.path {
+        "/console" => &http.ui,
+        "/db/execute" => &http.executions,
+        "/db/query" => &http.queries,
+        "/db/request" => &http.requests,
+        "/db/backup" => &http.backups,
+        "/db/load" => &http.loads,
+        "/db/sql" => &http.sql_analyze,
+        "/boot" => &http.boot,
+        "/snapshot" => &http.user_snapshots,
+        "/reap" => &http.user_reaps,
+        "/status" => &http.num_status,
+        "/readyz" => &http.num_readyz,
+        _ => return None,
+    })
+}
+
 async fn dispatch(route: &Route, call: Call) -> Reply {
+    if let Some(counter) = counter(&call.door.counters.http, route) {
+        count(counter);
+    }
     match route.endpoint {
         Endpoint::Root => endpoint::console::root(),
         Endpoint::Console => endpoint::console::console(&call),
@@ -208,6 +233,9 @@ async fn dispatch(route: &Route, call: Call) -> Reply {
         Endpoint::Readyz => endpoint::readyz::get(&call).await,
         Endpoint::Snapshot => endpoint::snapshot::post(&call).await,
         Endpoint::Hash => endpoint::hash::get(&call).await,
-        Endpoint::Later => errors::still_to_come(route.path),
+        Endpoint::Analyze => endpoint::analyze::answer(call).await,
+        Endpoint::Licenses => endpoint::licenses::get(),
+        Endpoint::Vars => endpoint::debug::vars(&call),
+        Endpoint::Profiles => endpoint::debug::pprof(),
     }
 }

@@ -18,6 +18,7 @@ use sqlite::QueryOptions;
 use store::member::Peer;
 use store::read::{Level, ReadRequest};
 
+use super::counters::{self, Counters, count};
 use super::errors;
 use super::ledger::{Ledger, Need};
 use super::reply::Reply;
@@ -67,7 +68,8 @@ pub struct Job {
 /// # Errors
 ///
 /// A [`Detour`] if it must run elsewhere; every other failure is an answer.
-pub async fn run(ledger: &Arc<dyn Ledger>, job: Job) -> Result<Reply, Detour> {
+pub async fn run(ledger: &Arc<dyn Ledger>, counters: &Counters, job: Job) -> Result<Reply, Detour> {
+    count_job(&counters.db, &job);
     match job.operation {
         Operation::Execute => write(&**ledger, job, Kind::Execute).await,
         Operation::Query => read(ledger, job).await,
@@ -81,6 +83,18 @@ pub async fn run(ledger: &Arc<dyn Ledger>, job: Job) -> Result<Reply, Detour> {
                 Err(reply) => Ok(reply),
             }
         }
+    }
+}
+
+fn count_job(db: &counters::Db, job: &Job) {
+    let (requests, units) = match job.operation {
+        Operation::Execute => (&db.executions, &db.execute_transactions),
+        Operation::Query => (&db.queries, &db.query_transactions),
+        Operation::Request => (&db.requests, &db.request_transactions),
+    };
+    count(requests);
+    if job.sql.atomic {
+        count(units);
     }
 }
 

@@ -30,14 +30,15 @@ use tokio::sync::Notify;
 pub mod vault;
 
 use super::door::{Door, Opened, Options};
-use super::ledger::{Ledger, Need};
-use super::peers::Peers;
+use super::ledger::{Ledger, Need, Syntax};
+use super::peers::{Counted, Peers};
 use super::queue;
 use super::serve::{Listener, Stopper, stop};
 use super::vault::Vault;
 use crate::cluster;
 use crate::cluster::forward::Served;
 use crate::cluster::message::Description;
+use crate::cluster::pool::Usage;
 use crate::forwarded::{Answer, Broken, Forwarded, Head};
 
 /// A node of the make-believe cluster: its inter-node address is `NAME:4002`.
@@ -323,6 +324,19 @@ impl Ledger for Fake {
         })
     }
 
+    fn syntax(&self, statements: &[Statement]) -> Result<Vec<Syntax>, sqlite::Error> {
+        let syntax = |statement: &Statement| match statement.sql.as_str() {
+            "" => Syntax::Nothing,
+            "SLECT 1" => Syntax::Wrong("near \"SLECT\": syntax error".to_owned()),
+            _ => Syntax::Sound,
+        };
+        Ok(statements.iter().map(syntax).collect())
+    }
+
+    fn readers_open(&self) -> (usize, usize) {
+        (2, 256)
+    }
+
     fn content_hash(&self) -> BoxFuture<'_, Result<ContentHash, Error>> {
         Box::pin(std::future::ready(Ok(ContentHash { index: 5, hash: 255 })))
     }
@@ -436,6 +450,17 @@ impl Peers for Others {
         Key {
             origin: Some(KeyOrigin::Forward(key)),
         }
+    }
+
+    fn counters(&self) -> Counted {
+        Counted {
+            cluster: vec![("num_join_req", 3)],
+            ..Counted::default()
+        }
+    }
+
+    fn connections(&self) -> Vec<(String, Usage)> {
+        vec![("there:4002".to_owned(), Usage { idle: 1, in_use: 2 })]
     }
 
     fn describe<'a>(

@@ -30,7 +30,7 @@ async fn ask(fake: &Arc<Fake>, operation: Operation) -> Answer {
         timeout_ms: 1000,
         is_own: false,
     };
-    Desk::new(ledger, Arc::new(vault::Fake::default()))
+    Desk::new(ledger, Arc::new(vault::Fake::default()), Arc::default())
         .handle(forwarded)
         .await
 }
@@ -124,7 +124,7 @@ async fn an_operation_of_a_newer_release_is_refused() {
         timeout_ms: 0,
         is_own: false,
     };
-    let answer = Desk::new(leading(), Arc::new(vault::Fake::default()))
+    let answer = Desk::new(leading(), Arc::new(vault::Fake::default()), Arc::default())
         .handle(forwarded)
         .await;
     assert_eq!(answer.head.status, 501);

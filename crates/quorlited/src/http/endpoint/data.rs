@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::forwarded::{self, Forwarded, Sql};
 use crate::http::call::Call;
+use crate::http::counters::{add, count};
 use crate::http::door::{Opened, Place};
 use crate::http::reply::Reply;
 use crate::http::sql::{self, Detour, Job, Operation};
@@ -72,8 +73,9 @@ pub async fn answer(call: Call, operation: Operation, source: Source) -> Reply {
     if job.sql.statements.is_empty() {
         return errors::nothing_to_do(call.params.style(), call.began);
     }
+    count_statements(&call, &job);
     match place(&call, opened, operation).await {
-        Place::Here => match sql::run(&opened.ledger, job).await {
+        Place::Here => match sql::run(&opened.ledger, &call.door.counters, job).await {
             Ok(reply) => served(reply, &call.door.options.advertised),
             // Nothing was appended here, so the statements are read once more and go where they must.
             Err(detour) => match prepare(&call, operation, &source) {
@@ -84,6 +86,16 @@ pub async fn answer(call: Call, operation: Operation, source: Source) -> Reply {
         Place::There(leader) => there(&call, opened, &leader, job).await,
         Place::Nowhere => nowhere(&call),
     }
+}
+
+fn count_statements(call: &Call, job: &Job) {
+    let http = &call.door.counters.http;
+    let counter = match job.operation {
+        Operation::Execute => &http.execute_stmts_rx,
+        Operation::Query => &http.query_stmts_rx,
+        Operation::Request => &http.request_stmts_rx,
+    };
+    add(counter, job.sql.statements.len());
 }
 
 /// Where to begin: a read that this node may be able to answer by itself begins here.
@@ -131,6 +143,7 @@ async fn there(call: &Call, opened: &Opened, leader: &Peer, job: Job) -> Reply {
 }
 
 fn nowhere(call: &Call) -> Reply {
+    count(&call.door.counters.http.leader_not_found);
     if call.params.flag("redirect") {
         errors::no_leader_to_redirect_to()
     } else {

@@ -25,6 +25,7 @@ const FULL: &str = "too many queued writes; try again later";
 pub async fn post(mut call: Call) -> Reply {
     count(&call.door.counters.http.queued_executions);
     if !call.params.flag("noleader") && !has_leader(&call) {
+        count(&call.door.counters.http.leader_not_found);
         return errors::no_leader();
     }
     let body = match call.read_body().await {

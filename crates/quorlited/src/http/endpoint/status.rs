@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 
+use crate::cluster::pool::{PER_PEER_MAX, Usage};
 use crate::http::call::Call;
 use crate::http::door::Door;
 use crate::http::reply::Reply;
@@ -12,6 +13,7 @@ use crate::http::timestamp;
 use crate::{VERSION, duration};
 
 mod database;
+mod network;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -56,6 +58,7 @@ fn gather(door: &Door) -> Value {
     tree.insert("store".to_owned(), store::section(door, &*opened.ledger));
     tree.insert("cluster".to_owned(), cluster(door));
     tree.insert("mux".to_owned(), mux(door));
+    tree.insert("network".to_owned(), network::section());
     tree.insert("extensions".to_owned(), json!({"dir": "", "names": []}));
     if let Some(time) = door.last_backup() {
         tree.insert("last_backup_time".to_owned(), json!(timestamp::from_time(time)));
@@ -90,10 +93,27 @@ fn http(door: &Door) -> Value {
             "timeout": duration::text(options.connect_timeout),
         },
     });
+    let pools = door
+        .opened()
+        .map(|opened| opened.peers.connections())
+        .unwrap_or_default();
+    if !pools.is_empty() {
+        section["cluster"]["conn_pool_stats"] = pools.into_iter().map(pool).collect();
+    }
     if let Some(origin) = &options.allow_origin {
         section["allow_origin"] = json!(origin);
     }
     section
+}
+
+/// The connections to one peer, by its address.
+fn pool((address, usage): (String, Usage)) -> (String, Value) {
+    let stats = json!({
+        "idle": usage.idle,
+        "open_connections": usage.idle + usage.in_use,
+        "max_open_connections": PER_PEER_MAX,
+    });
+    (address, stats)
 }
 
 fn node(door: &Door) -> Value {

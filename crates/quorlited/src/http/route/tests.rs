@@ -101,22 +101,6 @@ async fn an_empty_405_of_a_json_endpoint_says_json() {
 }
 
 #[tokio::test]
-async fn what_is_still_to_come_says_so() {
-    let world = World::leading();
-    for (method, target, path) in [
-        (Method::GET, "/db/sql?q=x", "/db/sql"),
-        (Method::GET, "/licenses", "/licenses"),
-        (Method::GET, "/debug/vars", "/debug/vars"),
-        (Method::GET, "/debug/pprof/heap", "/debug/pprof"),
-    ] {
-        let answered = world.send(method, target, &[], "[\"x\"]").await;
-        assert_eq!(answered.status, 501, "{target}");
-        assert_eq!(answered.body, format!("{path} is not implemented yet\n"));
-    }
-    assert!(world.fake.writes().is_empty());
-}
-
-#[tokio::test]
 async fn protocol_failures_are_one_line_of_text() {
     let world = World::leading();
     for (target, body, text) in [

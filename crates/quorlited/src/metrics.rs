@@ -1,0 +1,3 @@
+//! What is measured, and the text in which it is told.
+
+pub mod process;
