@@ -5,6 +5,9 @@
 //! statements that virtual tables keep for their own use, whose counts have a past; those ticks are told apart by the
 //! depth of the stack, and not counted.
 //!
+//! A step may work on a value of any length. Two things keep its cost in hand: what our own functions work on is charged
+//! as steps ([`Budget::charge`]), and an entry that meets long values has fewer steps (`crate::entry`).
+//!
 //! ```text
 //!  step ─► sqlite3_step ─► virtual machine ─► tick                                          counted
 //!  step ─► sqlite3_step ─► virtual machine ─► FTS5 ─► sqlite3_step ─► virtual machine ─► tick     not counted
@@ -34,8 +37,10 @@ const EXHAUSTED: [&str; 3] = [
 pub(crate) struct Budget {
     /// A user's statement runs.
     armed: AtomicBool,
-    ticks_left: AtomicU64,
+    steps_left: AtomicU64,
     bytes_left: AtomicI64,
+    /// Bytes of a value that cost a step when a function works on them; 0 counts none.
+    step_bytes: AtomicU64,
     /// Which budget ran out, as an index into [`EXHAUSTED`] plus one.
     exhausted: AtomicU32,
     /// Where the stack stands in [`Self::step`].
@@ -44,19 +49,35 @@ pub(crate) struct Budget {
     depth: AtomicUsize,
 }
 
+/// What an entry is given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grant {
+    /// Virtual-machine steps.
+    pub(crate) steps: u64,
+    /// Bytes of a value that cost a step when a function works on them; 0 counts none.
+    pub(crate) step_bytes: u64,
+    /// Bytes of rows stored.
+    pub(crate) stored_bytes: u64,
+}
+
 /// What is left of a budget.
 #[derive(Clone, Copy)]
 pub(crate) struct Left {
-    ticks: u64,
+    steps: u64,
     bytes: i64,
 }
 
 impl Budget {
     /// Gives the entry its budgets.
-    pub(crate) fn grant(&self, steps: u64, bytes: u64) {
+    pub(crate) fn grant(&self, grant: Grant) {
+        self.step_bytes.store(grant.step_bytes, Relaxed);
         self.take_back(Left {
-            ticks: steps.div_ceil(STEPS_PER_TICK as u64),
-            bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
+            // Whole ticks: a last one that is not whole counts as one.
+            steps: grant
+                .steps
+                .div_ceil(STEPS_PER_TICK as u64)
+                .saturating_mul(STEPS_PER_TICK as u64),
+            bytes: i64::try_from(grant.stored_bytes).unwrap_or(i64::MAX),
         });
         self.exhausted.store(0, Relaxed);
     }
@@ -64,14 +85,14 @@ impl Budget {
     /// What is left.
     pub(crate) fn left(&self) -> Left {
         Left {
-            ticks: self.ticks_left.load(Relaxed),
+            steps: self.steps_left.load(Relaxed),
             bytes: self.bytes_left.load(Relaxed),
         }
     }
 
     /// Goes on with what was left.
     pub(crate) fn take_back(&self, left: Left) {
-        self.ticks_left.store(left.ticks, Relaxed);
+        self.steps_left.store(left.steps, Relaxed);
         self.bytes_left.store(left.bytes, Relaxed);
     }
 
@@ -98,7 +119,11 @@ impl Budget {
     /// virtual table; answers whether there was one.
     pub(crate) fn measure(&self, execution: &mut Execution<'_>) -> Result<bool, StatementError> {
         self.depth.store(0, Relaxed);
-        self.grant(u64::MAX, u64::MAX);
+        self.grant(Grant {
+            steps: u64::MAX,
+            step_bytes: 0,
+            stored_bytes: u64::MAX,
+        });
         self.arm();
         let run = loop {
             match self.step(execution) {
@@ -127,12 +152,25 @@ impl Budget {
             depth if here > depth + DEPTH_TOLERANCE_BYTES => return false,
             _ => {}
         }
-        let left = self.ticks_left.load(Relaxed);
-        if left == 0 {
+        self.spend(STEPS_PER_TICK as u64);
+        self.exhausted.load(Relaxed) != 0
+    }
+
+    /// A function is about to work on `bytes`; answers whether the statement must stop instead.
+    pub(crate) fn charge(&self, bytes: u64) -> bool {
+        if !self.armed.load(Relaxed) {
+            return false;
+        }
+        self.spend(bytes.checked_div(self.step_bytes.load(Relaxed)).unwrap_or(0));
+        self.exhausted.load(Relaxed) != 0
+    }
+
+    fn spend(&self, steps: u64) {
+        let left = self.steps_left.load(Relaxed);
+        if left < steps {
             self.exhausted.store(1, Relaxed);
         }
-        self.ticks_left.store(left.saturating_sub(1), Relaxed);
-        self.exhausted.load(Relaxed) != 0
+        self.steps_left.store(left.saturating_sub(steps), Relaxed);
     }
 
     /// `bytes` were stored; answers whether the statement must stop.

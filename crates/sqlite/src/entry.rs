@@ -10,6 +10,10 @@
 //! ([`Conclusion::NeedsCare`]) the batch is undone and the entry runs again with savepoints. Where SQLite rolled back
 //! the whole transaction ([`Conclusion::RolledBack`]) the entry runs again in a transaction of its own, and the unit
 //! that did it is replaced by what it answered.
+//!
+//! A step costs as much as the values that it works on are long, so there are two budgets (D13). An entry runs first where
+//! values must be short. The first one that is not ends the run; the entry runs again where they may be long, with far
+//! fewer steps. Which of the two an entry gets depends on its values alone.
 
 pub(crate) mod script;
 mod unit;
@@ -20,7 +24,9 @@ use std::time::Instant;
 
 use command::reply::{Outcome, OutcomeKind, Reply};
 use command::request::{Kind, Write};
+use command::statement::Value;
 
+use crate::budget::Grant;
 use crate::context::{Facts, Spent};
 use crate::effect::Fold;
 use crate::engine::Engine;
@@ -34,6 +40,11 @@ use unit::{Answer, DEFER_OFF, ENTRY, FLUSH, Failed, UNIT, Unit};
 /// Units of one entry that may roll back the transaction, each costing a run of the entry from its start.
 const ROLLBACKS_MAX: usize = 64;
 
+/// Bytes that cost a step when a function works on them (`Budget::charge`): about as long as a step, 5 ns.
+const SHORT_STEP_BYTES: u64 = 8;
+/// The same where values may be long. There are few steps, and a gigabyte of work on values for all of them.
+const LONG_STEP_BYTES: u64 = 256;
+
 const TOO_MANY_ROLLBACKS: &str = "too many statements of this request rolled back the transaction";
 
 /// How a run protects itself.
@@ -45,9 +56,20 @@ pub enum Care {
     Careful,
 }
 
-/// What is known of an entry from runs that SQLite rolled back.
+/// How long the values are that a run may meet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// Up to [`Limits::short_length_max`].
+    #[default]
+    Short,
+    /// Up to [`Limits::length_max`].
+    Long,
+}
+
+/// What is known of an entry from runs that were undone.
 #[derive(Default)]
 pub struct Resume {
+    values: Values,
     /// Units that rolled back the transaction, by their place, with what they left.
     rolled_back: BTreeMap<usize, Left>,
     /// The whole entry is already known: nothing of it runs again.
@@ -89,7 +111,7 @@ pub enum Conclusion {
     Done(Ran),
     /// It must be undone with the transaction, and run again with [`Care::Careful`].
     NeedsCare,
-    /// SQLite has rolled back the transaction; run it again in one of its own with this.
+    /// It must be undone with the transaction, or SQLite has done so; run it again in one of its own with this.
     RolledBack(Resume),
 }
 
@@ -100,6 +122,8 @@ pub(crate) struct Entry<'a> {
     write: &'a Write,
     kind: Kind,
     care: Care,
+    values: Values,
+    limits: &'a Limits,
     outcomes: Vec<Outcome>,
     fold: Fold,
     /// `changes()` as users see it: stale where a statement does not set it.
@@ -112,12 +136,15 @@ pub(crate) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Starts counters, randomness and budgets where the entry before left them.
-    pub(crate) fn new(engine: Engine<'a>, state: &'a mut State, write: &'a Write, care: Care, limits: &Limits) -> Self {
-        let steps = match write.steps_max {
-            0 => limits.steps_max,
-            steps => steps.min(limits.steps_max),
-        };
+    /// Starts counters, randomness and budgets where the entry before left them. Values may be long, with all of the
+    /// steps, as a dump needs it; [`Self::run`] decides anew.
+    pub(crate) fn new(
+        engine: Engine<'a>,
+        state: &'a mut State,
+        write: &'a Write,
+        care: Care,
+        limits: &'a Limits,
+    ) -> Self {
         let seed = write.seed;
         #[cfg(feature = "mutations")]
         let seed = if mutation::is(mutation::Mutation::LocalRandom) {
@@ -126,7 +153,6 @@ impl<'a> Entry<'a> {
             seed
         };
         engine.context.seed(seed);
-        engine.context.budget.grant(steps, limits.stored_bytes_max);
         engine.context.last_rowid_used.store(false, Relaxed);
         let counters = Counters {
             last_rowid: state.last_rowid,
@@ -138,6 +164,8 @@ impl<'a> Entry<'a> {
             write,
             kind: write.kind(),
             care,
+            values: Values::Long,
+            limits,
             outcomes: Vec::with_capacity(write.statements.len()),
             fold: Fold::new(state.effect),
             changes: 0,
@@ -147,7 +175,33 @@ impl<'a> Entry<'a> {
             state,
         };
         entry.set_counters(counters);
+        entry.grant(limits.steps_max, SHORT_STEP_BYTES);
         entry
+    }
+
+    fn grant(&self, steps_max: u64, step_bytes: u64) {
+        let steps = match self.write.steps_max {
+            0 => steps_max,
+            steps => steps.min(steps_max),
+        };
+        self.engine.context.budget.grant(Grant {
+            steps,
+            step_bytes,
+            stored_bytes: self.limits.stored_bytes_max,
+        });
+    }
+
+    /// Whether a value comes with the entry that is not short: then there is no need to try.
+    fn brings_long_values(&self) -> bool {
+        let mut parameters = self.write.statements.iter().flat_map(|text| &text.parameters);
+        parameters.any(|parameter| {
+            let length = match &parameter.value {
+                Some(Value::Text(text)) => text.len(),
+                Some(Value::Blob(bytes)) => bytes.len(),
+                Some(Value::Integer(_) | Value::Real(_)) | None => 0,
+            };
+            length > usize::try_from(self.limits.short_length_max).unwrap_or(usize::MAX)
+        })
     }
 
     /// Runs it.
@@ -156,6 +210,11 @@ impl<'a> Entry<'a> {
             self.set_counters(finished.counters);
             self.keep_counters();
             return Ok(Conclusion::Done(finished.ran));
+        }
+        if resume.values == Values::Long || self.brings_long_values() {
+            self.grant(self.limits.long_steps_max.min(self.limits.steps_max), LONG_STEP_BYTES);
+        } else {
+            self.values = Values::Short;
         }
         let texts = &self.write.statements;
         let atomic = self.write.atomic && texts.len() > 1;
@@ -178,6 +237,12 @@ impl<'a> Entry<'a> {
                     break;
                 }
                 Unit::NeedsCare => return Ok(Conclusion::NeedsCare),
+                Unit::NeedsLength => {
+                    return Ok(Conclusion::RolledBack(Resume {
+                        values: Values::Long,
+                        ..Resume::default()
+                    }));
+                }
                 Unit::RolledBack(left) => return Ok(self.rolled_back(place, *left, resume, atomic)),
             }
         }

@@ -34,6 +34,7 @@ mod pragma;
 mod reader;
 mod readers;
 mod script;
+mod search;
 pub mod staging;
 mod strip;
 mod wal;

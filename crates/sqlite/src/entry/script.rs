@@ -175,7 +175,7 @@ impl<'a> Running<'a> {
         self.facts = self.facts.and(facts);
         match unit {
             Unit::RolledBack(left) => return Ok(Err(Halt::RolledBack(left))),
-            Unit::Failed | Unit::NeedsCare => {
+            Unit::Failed | Unit::NeedsCare | Unit::NeedsLength => {
                 return halt(&outcome.map(message).unwrap_or_default());
             }
             Unit::Done => {}

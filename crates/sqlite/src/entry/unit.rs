@@ -7,9 +7,11 @@ use std::time::Instant;
 use command::reply::{Changes, OutcomeKind};
 use command::request::Kind;
 use command::statement::Statement as Text;
-use rusqlite::ffi::{SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_INTERRUPT};
+use rusqlite::Connection;
+use rusqlite::ffi::{SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_INTERRUPT, SQLITE_TOOBIG};
+use rusqlite::limits::Limit;
 
-use super::{Care, Entry, Left};
+use super::{Care, Entry, Left, Values};
 use crate::bind::{Bindings, Got};
 use crate::context::Facts;
 use crate::error::Error;
@@ -22,6 +24,8 @@ pub(super) const OWN_REFERENCE: &str = "foreign key refers to sqlite_quorlite, w
 const LAST_ROWID: &str = "rowid 9223372036854775807 is refused: after it SQLite picks rowids at random";
 const RANKS: &str =
     "a write cannot use FTS5 ranks: the C library computes them, and its last digit differs between CPUs";
+/// Bytes of a LIKE or GLOB pattern where values may be long.
+const LONG_PATTERN_BYTES_MAX: i32 = 256;
 const EXECUTE_TIMEOUT: &str = "execute timeout";
 
 /// The savepoint around a unit.
@@ -32,11 +36,27 @@ pub(super) struct Guard {
     pub(super) several: bool,
 }
 
+/// See [`Entry::narrow`].
+struct Narrowed<'a> {
+    connection: &'a Connection,
+    limit: Limit,
+    restore: i32,
+}
+
+impl Drop for Narrowed<'_> {
+    fn drop(&mut self) {
+        // It was within SQLite's bounds before, and is again.
+        let _ = self.connection.set_limit(self.limit, self.restore);
+    }
+}
+
 /// How a unit ended.
 pub(super) enum Unit {
     Done,
     Failed,
     NeedsCare,
+    /// It met a value that is not short.
+    NeedsLength,
     RolledBack(Box<Left>),
 }
 
@@ -92,6 +112,10 @@ impl<'a> Entry<'a> {
         let mut guard = Guard::default();
         self.reply_cut = false;
         let mut result = self.statements(sql, text, inside, &mut guard)?;
+        let is_too_long = |failed: &Failed| failed.error.primary() == SQLITE_TOOBIG;
+        if self.values == Values::Short && !self.reply_cut && result.as_ref().is_err_and(is_too_long) {
+            return Ok(Unit::NeedsLength);
+        }
         if result.is_err() && self.engine.is_rolled_back() {
             return Ok(Unit::RolledBack(Box::new(self.left(result, began))));
         }
@@ -141,7 +165,10 @@ impl<'a> Entry<'a> {
         let mut rest = sql;
         let mut all = Facts::default();
         loop {
-            let (statement, facts, tail) = match self.engine.prepare(rest) {
+            let narrowed = self.narrow()?;
+            let prepared = self.engine.prepare(rest);
+            drop(narrowed);
+            let (statement, facts, tail) = match prepared {
                 Ok(prepared) => prepared,
                 Err(error) => return self.judged(error.into()),
             };
@@ -155,7 +182,14 @@ impl<'a> Entry<'a> {
             guard.several |= more;
             let answer = match statement {
                 None => Ok(Answer::nothing()),
-                Some(mut statement) => self.statement(&mut statement, facts, &mut bindings),
+                Some(mut statement) => {
+                    let _narrowed = self.narrow()?;
+                    if self.values == Values::Long {
+                        // Prepared where more is allowed than where it might be used next.
+                        statement.release();
+                    }
+                    self.statement(&mut statement, facts, &mut bindings)
+                }
             };
             self.engine.settle(facts)?;
             match answer {
@@ -166,6 +200,25 @@ impl<'a> Entry<'a> {
                 Ok(_) => rest = tail,
             }
         }
+    }
+
+    /// While a user's statement is prepared and runs, a limit of the connection is lower than for our own: that on values,
+    /// or where they may be long, that on patterns, which are compared in `pattern × value` steps that nothing interrupts.
+    fn narrow(&self) -> Result<Narrowed<'a>, Error> {
+        let (limit, to) = match self.values {
+            Values::Short => (
+                Limit::SQLITE_LIMIT_LENGTH,
+                self.limits.short_length_max.min(self.limits.length_max),
+            ),
+            Values::Long => (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LONG_PATTERN_BYTES_MAX),
+        };
+        let connection = self.engine.connection();
+        let restore = connection.set_limit(limit, to).map_err(Error::sqlite("set a limit"))?;
+        Ok(Narrowed {
+            connection,
+            limit,
+            restore,
+        })
     }
 
     /// Runs one statement to its end.

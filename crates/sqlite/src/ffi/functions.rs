@@ -1,7 +1,8 @@
 //! The functions of the writer that answer from the entry instead of from the node or the connection's past.
 //!
 //! `random()` and `randomblob()` draw from the entry's seed; `changes()` and `total_changes()` answer the replicated
-//! counters. `last_insert_rowid()` needs none: SQLite lets us set it.
+//! counters. `last_insert_rowid()` needs none: SQLite lets us set it. What `super::strings` adds answers as SQLite does,
+//! within the entry's budget.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int, c_void};
@@ -10,21 +11,30 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rusqlite::{Connection, ffi};
 
+use super::strings;
 use crate::context::Context;
 use crate::error::Error;
 
-type Callback = unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
+pub(super) type Callback = unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
 
-/// Replaces the four functions on the writer's connection.
+// Innocuous, so that schemas may use them in defaults, views and triggers.
+const FLAGS: c_int = ffi::SQLITE_UTF8 | ffi::SQLITE_INNOCUOUS;
+
+/// Replaces the functions on the writer's connection.
 ///
 /// # Errors
 ///
 /// [`Error::Sqlite`] when SQLite refuses one.
 pub(crate) fn install(connection: &Connection, context: &Arc<Context>) -> Result<(), Error> {
-    create(connection, context, c"random", 0, random)?;
-    create(connection, context, c"randomblob", 1, random_blob)?;
-    create(connection, context, c"changes", 0, changes)?;
-    create(connection, context, c"total_changes", 0, total_changes)
+    // Not deterministic, so that SQLite's own rules on indexes and generated columns keep holding.
+    create(connection, context, c"random", 0, FLAGS, random)?;
+    create(connection, context, c"randomblob", 1, FLAGS, random_blob)?;
+    create(connection, context, c"changes", 0, FLAGS, changes)?;
+    create(connection, context, c"total_changes", 0, FLAGS, total_changes)?;
+    strings::FUNCTIONS.iter().try_for_each(|(name, arguments, callback)| {
+        let flags = FLAGS | ffi::SQLITE_DETERMINISTIC;
+        create(connection, context, name, *arguments, flags, *callback)
+    })
 }
 
 fn create(
@@ -32,11 +42,9 @@ fn create(
     context: &Arc<Context>,
     name: &CStr,
     arguments: c_int,
+    flags: c_int,
     callback: Callback,
 ) -> Result<(), Error> {
-    // Innocuous, so that schemas may use them in defaults, views and triggers; not deterministic, so that SQLite's own
-    // rules on indexes and generated columns keep holding.
-    let flags = ffi::SQLITE_UTF8 | ffi::SQLITE_INNOCUOUS;
     let data = Arc::into_raw(Arc::clone(context)).cast_mut().cast::<c_void>();
     // SAFETY: the handle is alive; SQLite owns `data` from here on, and gives it to `release` once, also on failure.
     let code = unsafe {
@@ -68,7 +76,7 @@ unsafe extern "C" fn release(data: *mut c_void) {
 /// # Safety
 ///
 /// `call` is a call of a function that [`create`] registered.
-unsafe fn context<'a>(call: *mut ffi::sqlite3_context) -> &'a Context {
+pub(super) unsafe fn context<'a>(call: *mut ffi::sqlite3_context) -> &'a Context {
     // SAFETY: the user data is the context, alive as long as the function is registered.
     unsafe { &*ffi::sqlite3_user_data(call).cast::<Context>() }
 }
@@ -87,6 +95,9 @@ unsafe extern "C" fn random_blob(call: *mut ffi::sqlite3_context, _: c_int, valu
         if length > i64::from(limit) {
             return ffi::sqlite3_result_error_toobig(call);
         }
+        if context(call).budget.charge(length as u64) {
+            return ffi::sqlite3_result_error_code(call, ffi::SQLITE_INTERRUPT);
+        }
         let blob = ffi::sqlite3_malloc64(length as u64).cast::<u8>();
         if blob.is_null() {
             return ffi::sqlite3_result_error_nomem(call);
@@ -97,7 +108,7 @@ unsafe extern "C" fn random_blob(call: *mut ffi::sqlite3_context, _: c_int, valu
     }
 }
 
-unsafe extern "C" fn free(memory: *mut c_void) {
+pub(super) unsafe extern "C" fn free(memory: *mut c_void) {
     // SAFETY: allocated by SQLite.
     unsafe { ffi::sqlite3_free(memory) }
 }

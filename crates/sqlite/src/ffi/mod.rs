@@ -10,4 +10,5 @@ pub(crate) mod hooks;
 pub(crate) mod math;
 pub(crate) mod meter;
 pub(crate) mod statement;
+mod strings;
 pub(crate) mod vfs;

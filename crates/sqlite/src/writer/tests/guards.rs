@@ -1,6 +1,7 @@
 //! What is refused, and what runs out.
 
 use command::request::Kind;
+use command::statement::{Parameter, Value};
 
 use super::{Fixture, show, write};
 use crate::error::Error;
@@ -154,6 +155,114 @@ fn a_statement_without_end_is_stopped() {
     timed.steps_max = 50_000;
     assert_eq!(show(&it.apply(&timed)), "!execute timeout");
     assert_eq!(it.execute("INSERT INTO t VALUES(1)"), "1/1");
+}
+
+const MANY: &str = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c)";
+const STEPS: &str = "!statement stopped: it took more virtual-machine steps than a write may";
+
+/// Where values over 1,000 bytes are long.
+fn with_little_for_long_values() -> Fixture {
+    Fixture::limited(Limits {
+        short_length_max: 1_000,
+        length_max: 100_000,
+        steps_max: 1_000_000,
+        long_steps_max: 30_000,
+        ..Limits::default()
+    })
+}
+
+#[test]
+fn an_entry_that_meets_long_values_has_fewer_steps() {
+    let mut it = with_little_for_long_values();
+    it.execute("CREATE TABLE t(a)");
+    let short = format!("INSERT INTO t {MANY} SELECT x FROM c LIMIT 5000");
+    let first = format!("INSERT INTO t {MANY} SELECT zeroblob(1 + 5000 * (x=1)) FROM c LIMIT 5000");
+    let last = format!("INSERT INTO t {MANY} SELECT zeroblob(1 + 5000 * (x=4999)) FROM c LIMIT 5000");
+    let literal = format!("INSERT INTO t {MANY} SELECT '{}' FROM c LIMIT 5000", "x".repeat(2_000));
+    assert_eq!(it.execute(&short), "5000/5000");
+    for long in [first, last, literal] {
+        assert_eq!(it.execute(&long), STEPS);
+    }
+    let mut brought = write(
+        Kind::Execute,
+        false,
+        &[&format!("INSERT INTO t {MANY} SELECT ?1 FROM c LIMIT 5000")],
+    );
+    brought.statements[0].parameters = vec![Parameter::positional(Value::Text("x".repeat(2_000)))];
+    assert_eq!(show(&it.apply(&brought)), STEPS);
+    // It is the whole entry that is short or long.
+    let both = [short.as_str(), "INSERT INTO t VALUES(zeroblob(2000))"];
+    assert_eq!(it.atomic(&both), STEPS);
+    assert_eq!(it.request("SELECT count(*) FROM t"), "[count(*): 5000]");
+}
+
+#[test]
+fn an_entry_that_meets_long_values_takes_effect_once() {
+    let mut it = with_little_for_long_values();
+    it.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b, n)");
+    it.execute("CREATE VIRTUAL TABLE f USING fts5(a)");
+    let three = "INSERT INTO t(b, n) VALUES(1, random()),(zeroblob(50000), random()),(3, random())";
+    assert_eq!(it.execute(three), "3/3");
+    assert_eq!(
+        it.atomic(&[three, "INSERT INTO f VALUES(hex(zeroblob(2000)))"]),
+        "6/3 | 1/1"
+    );
+    assert_eq!(it.execute("UPDATE t SET n=n || 'x'"), "1/6");
+    assert_eq!(it.request("SELECT count(DISTINCT n) FROM t"), "[count(DISTINCT n): 3]");
+    assert_eq!(
+        it.request("SELECT max(length(hex(b))) FROM t"),
+        "!string or blob too big"
+    );
+    assert_eq!(it.request("SELECT max(length(b)) FROM t"), "[max(length(b)): 50000]");
+    assert_eq!(
+        it.execute(&format!("CREATE VIEW v AS SELECT '{}'", "x".repeat(2_000))),
+        "1/6"
+    );
+    assert_eq!(it.execute("ALTER TABLE t RENAME n TO m"), "1/6");
+    assert_eq!(
+        it.execute("INSERT INTO t VALUES(7, zeroblob(100001), 1)"),
+        "!string or blob too big"
+    );
+    assert_eq!(it.request("SELECT count(*) FROM t"), "[count(*): 6]");
+}
+
+#[test]
+fn what_functions_work_on_counts_as_steps() {
+    let mut it = with_little_for_long_values();
+    it.execute("CREATE TABLE t(a)");
+    it.execute(&format!("INSERT INTO t {MANY} SELECT x FROM c LIMIT 100"));
+    for work in [
+        "randomblob(300)",
+        "hex(zeroblob(r))",
+        "upper(zeroblob(r))",
+        "instr(zeroblob(r), x'01')",
+    ] {
+        let pairs = "SELECT (a.a - 1) % 400 + 1 AS r FROM t a, t b";
+        // 10,000 rows take a tenth of the steps by themselves; in sixteen columns the bytes take more than all.
+        let sql = format!("SELECT sum(length({work})) >= 0 FROM ({pairs})");
+        assert!(it.request(&sql).ends_with(": 1]"), "{work}: {}", it.request(&sql));
+        let sixteen: Vec<String> = (0..16).map(|add| format!("sum(length({work}) + {add})")).collect();
+        let sql = format!("SELECT {} FROM ({pairs})", sixteen.join(", "));
+        assert_eq!(it.request(&sql), STEPS, "{work}");
+    }
+    let hostile = "INSERT INTO t SELECT group_concat(hex(randomblob(10000))) FROM t a, t b, t c";
+    assert_eq!(it.execute(hostile), STEPS);
+    assert_eq!(it.request("SELECT count(*) FROM t"), "[count(*): 100]");
+}
+
+#[test]
+fn patterns_are_shorter_where_values_may_be_long() {
+    let mut it = with_little_for_long_values();
+    it.execute("CREATE TABLE t(a)");
+    it.execute("INSERT INTO t VALUES('x')");
+    let like = format!("SELECT count(*) FROM t WHERE a LIKE '{}%'", "x".repeat(300));
+    assert_eq!(it.request(&like), "[count(*): 0]");
+    it.execute("INSERT INTO t VALUES(hex(zeroblob(2000)))");
+    assert_eq!(it.request(&like), "!LIKE or GLOB pattern too complex");
+    assert_eq!(
+        it.request("SELECT count(*) FROM t WHERE a LIKE '000%'"),
+        "[count(*): 1]"
+    );
 }
 
 #[test]

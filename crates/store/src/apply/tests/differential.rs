@@ -84,6 +84,10 @@ const WRITES: &[&str] = &[
     "INSERT INTO a(v) VALUES(?); INSERT INTO b(k) VALUES(?); UPDATE b SET n=n+1 WHERE k=?",
     "INSERT INTO f(body) VALUES('unit ?'); INSERT INTO nowhere VALUES(1)",
     "INSERT INTO a(id, v) VALUES(9223372036854775807, 1)",
+    "UPDATE b SET v=v || hex(randomblob(?0)) WHERE k>?",
+    "INSERT INTO a(v) SELECT instr(x.k, y.v) + length(replace(x.k, '0', '?')) FROM b x, b y LIMIT ?00",
+    "INSERT INTO f(body) VALUES('long ' || hex(zeroblob(?00)))",
+    "INSERT INTO a(v) SELECT group_concat(hex(randomblob(?00))) FROM b x, b y, b z",
     "INSERT INTO b(k, v) VALUES(hex(zeroblob(?00)), sin(?) + exp(?) + pow(?, 0.3))",
 ];
 
@@ -148,6 +152,8 @@ fn options(seed: u64) -> Options {
         foreign_keys: seed.is_multiple_of(2),
         limits: Limits {
             steps_max: 60_000,
+            short_length_max: 1_000,
+            long_steps_max: 20_000,
             stored_bytes_max: 200_000,
             ..Limits::default()
         },

@@ -135,3 +135,36 @@ fn a_budget_that_ends_one_entry_leaves_its_neighbours_alone() {
     assert_eq!(errors, [None, None, stopped, None, stopped]);
     assert_eq!(it.ask("SELECT group_concat(a) FROM t"), "1,2");
 }
+
+#[test]
+fn whether_values_are_long_does_not_depend_on_the_statements_past() {
+    let options = Options {
+        limits: Limits {
+            short_length_max: 100,
+            long_steps_max: 10_000,
+            ..Limits::default()
+        },
+        ..Options::default()
+    };
+    let copy = |length: i64, rows: i64| {
+        let sql = "INSERT INTO t WITH RECURSIVE s(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM s LIMIT ?) \
+                   SELECT hex(zeroblob(?)) FROM s";
+        let mut write = execute(&[sql]);
+        write.statements[0].parameters = [rows, length]
+            .map(|number| Parameter::positional(Value::Integer(number)))
+            .into();
+        write
+    };
+    let table = execute(&["CREATE TABLE t(a)"]);
+    let past = [table, copy(10, 10), copy(1000, 10), copy(10, 2000)];
+    for (length, rows, stopped) in [(10, 2000, false), (1000, 100, false), (1000, 2000, true)] {
+        let now = [copy(length, rows), copy(10, 1)];
+        assert_same(&options, &past, &now);
+        let answered = answers(&options, &past, &now, false);
+        assert_eq!(
+            answered.contains("virtual-machine steps"),
+            stopped,
+            "{length} {rows} {answered}"
+        );
+    }
+}
