@@ -8,6 +8,7 @@
 //! Room is given back by consensus, not by the one who waits: a client that gave up leaves its proposal behind.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -28,6 +29,7 @@ const OVERHEAD_BYTES: usize = 8 * 1024;
 #[derive(Debug)]
 pub(crate) struct Budget {
     free: Arc<Semaphore>,
+    taken: AtomicU64,
 }
 
 /// A share of the budget; given back when it is dropped.
@@ -40,6 +42,7 @@ impl Budget {
     pub(crate) fn new() -> Self {
         Self {
             free: Arc::new(Semaphore::new(BYTES_MAX)),
+            taken: AtomicU64::new(0),
         }
     }
 
@@ -57,8 +60,16 @@ impl Budget {
         }
         let cost = u32::try_from(bytes + OVERHEAD_BYTES).unwrap_or(u32::MAX);
         let held = self.free.clone().try_acquire_many_owned(cost);
-        held.map(|held| Room { _held: held })
-            .map_err(|_| Error::Overloaded("too many writes in progress; try again later"))
+        let room = held
+            .map(|held| Room { _held: held })
+            .map_err(|_| Error::Overloaded("too many writes in progress; try again later"))?;
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Ok(room)
+    }
+
+    /// How many times room was taken so far: whether others write, too.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 }
 

@@ -23,4 +23,5 @@ fn small_proposals_are_bounded_by_number() {
     let budget = Budget::new();
     let taken: Vec<Room> = std::iter::from_fn(|| budget.take(1).ok()).collect();
     assert!((10_000..20_000).contains(&taken.len()), "{}", taken.len());
+    assert_eq!(budget.taken(), taken.len() as u64, "what was refused does not count");
 }
