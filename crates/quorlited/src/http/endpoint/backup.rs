@@ -81,10 +81,11 @@ pub async fn here(vault: &Arc<dyn Vault>, backup: Backup) -> Reply {
 
 /// What the query string asks for; `None` for what does not go together.
 fn wanted(params: &Params) -> Option<Backup> {
-    let form = match (params.text("fmt").as_deref(), params.flag("vacuum")) {
-        (Some("sql" | "delete"), true) => return None,
-        (Some("sql"), false) => Form::Text(tables(params)),
-        (Some("delete"), false) => Form::File(Journal::Rollback),
+    let format = params.text("fmt").unwrap_or_default().to_lowercase();
+    let form = match (format.as_str(), params.flag("vacuum")) {
+        ("sql" | "delete", true) => return None,
+        ("sql", false) => Form::Text(tables(params)),
+        ("delete", false) => Form::File(Journal::Rollback),
         (_, true) => Form::Compact,
         (_, false) => Form::File(Journal::Wal),
     };
