@@ -20,6 +20,9 @@ use crate::error::Error;
 use crate::member::NodeId;
 use crate::node::Inner;
 
+#[cfg(test)]
+mod tests;
+
 /// How often the keeper looks around; a virtual 100 ms in the simulator.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -27,7 +30,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// of everything that SQLite has written.
 const SNAPSHOT_TICKS: u64 = 10;
 
-/// How many times the usual number of entries the log may hold while a follower is sent the database.
+/// How many times the usual number of entries the log may hold for a follower that is slow or is sent the database.
 const STREAM_PATIENCE: u64 = 32;
 
 /// How long one snapshot may take before its asker is told that it failed: an fdatasync on a slow disk, at most.
@@ -124,11 +127,40 @@ impl Slot {
 /// Checkpoints and snapshots: both wait for the batch that is being applied.
 async fn tend(inner: Arc<Inner>, may_snapshot: bool) {
     maintain(&inner).await;
+    give_up_the_slow(&inner);
     if may_snapshot
         && due(&inner)
         && let Err(error) = snapshot(&inner, None).await
     {
         warn!(%error, "snapshot failed");
+    }
+}
+
+/// Gives up followers that are so slow that the log cannot be purged for them: they get the database instead.
+///
+/// Consensus puts a purge off while an entry of it is on its way to anybody, which a follower that lags and goes on
+/// lagging would make for ever.
+fn give_up_the_slow(inner: &Inner) {
+    let progress = &inner.core.progress;
+    let wanted = progress.purge_through.load(Ordering::Relaxed);
+    let purged = inner.log.state().purged.map_or(0, |at| at.index);
+    let from = keep_from(wanted, purged, inner.config.snapshot_entries);
+    if from > 0 && progress.keep_from() == 0 {
+        warn!(
+            wanted,
+            purged, "a follower is too slow for the log to be purged, it gets the database"
+        );
+    }
+    progress.stop_keeping(from);
+}
+
+/// The index below which the log is kept for nobody; 0 while it may wait for all.
+fn keep_from(wanted: u64, purged: u64, snapshot_entries: u64) -> u64 {
+    let waits = wanted.saturating_sub(purged);
+    if waits > snapshot_entries.saturating_mul(STREAM_PATIENCE) {
+        wanted
+    } else {
+        0
     }
 }
 
@@ -217,7 +249,9 @@ pub(crate) async fn snapshot(inner: &Arc<Inner>, trailing: Option<u64>) -> Resul
     // What is kept spares a follower that lags a little the whole database.
     let kept = trailing.unwrap_or(inner.config.snapshot_entries.saturating_mul(5) / 4);
     if index > kept {
-        inner.core.trigger_purge(index - kept).await?;
+        let through = index - kept;
+        inner.core.progress.purge_through.fetch_max(through, Ordering::Relaxed);
+        inner.core.trigger_purge(through).await?;
     }
     Ok(true)
 }

@@ -16,7 +16,7 @@ use tracing::info;
 use crate::apply::Applier;
 use crate::config::Config;
 use crate::consensus::dial::Dialler;
-use crate::consensus::log_storage::LogStorage;
+use crate::consensus::log_storage::{self, LogStorage};
 use crate::consensus::network::NetworkFactory;
 use crate::consensus::state_machine::{Progress, StateMachine};
 use crate::consensus::{self, Core, Raft};
@@ -218,24 +218,29 @@ async fn start(parts: Parts<'_>) -> Result<Arc<Core>, Error> {
         me: id,
         transport: environment.transport.clone(),
         addresses: Arc::default(),
+        acknowledged: Arc::default(),
     };
     let network = NetworkFactory {
         dialler: dialler.clone(),
         runner: environment.runner,
         progress: progress.clone(),
     };
+    let kept = log_storage::kept(log).map_err(|source| Error::Io {
+        what: "read the vote".to_owned(),
+        source,
+    })?;
     let storage = LogStorage::new(log.clone(), Arc::new(executor.clone()));
     let state_machine = StateMachine::new(executor.clone(), databases.clone(), progress.clone(), flags.clone());
     let raft = Raft::new(id.0, Arc::new(raft_config), network, storage, state_machine)
         .await
         .map_err(|error| Error::Stopped(format!("start consensus: {}", consensus::state_machine::chain(&error))))?;
     let core = Core::new(
-        id,
         raft,
         progress.clone(),
         databases.clone(),
         dialler,
         environment.runner,
+        kept,
     );
     // The metrics are empty until consensus has run once; who asks before would take an old node for a new one.
     let last = log.state().last.map(|at| at.index);

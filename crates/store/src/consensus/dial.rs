@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::consensus::addresses::Addresses;
+use crate::consensus::kept::Acknowledged;
 use crate::consensus::wire::{self, Open};
 use crate::member::{NodeId, Peer};
 use crate::transport::{Channel, Duplex, Transport};
@@ -18,6 +19,8 @@ pub(crate) struct Dialler {
     pub me: NodeId,
     pub transport: Arc<dyn Transport>,
     pub addresses: Arc<Addresses>,
+    /// What peers have acknowledged to this node.
+    pub acknowledged: Arc<Acknowledged>,
 }
 
 impl Dialler {

@@ -20,6 +20,7 @@ use sqlite::meta::Position;
 use tokio::sync::oneshot;
 
 use crate::consensus::codec::{self, VoteMessage};
+use crate::consensus::kept::Kept;
 use crate::consensus::tail::Tail;
 use crate::consensus::types::{Entry, LogId, Types, Vote, log_id, position};
 use crate::executor::Executor;
@@ -227,6 +228,16 @@ pub(crate) async fn purge(log: &Log, through: Position) -> io::Result<()> {
 pub(crate) fn voted_term(log: &Log) -> io::Result<u64> {
     let vote = log.state().vote.map(|bytes| codec::vote(&bytes)).transpose()?;
     Ok(vote.map_or(0, |vote| vote.leader_id.term))
+}
+
+/// What the log holds, before consensus changes anything.
+///
+/// # Errors
+///
+/// `InvalidData` when the vote does not decode.
+pub(crate) fn kept(log: &Log) -> io::Result<Kept> {
+    let last = log.state().last.map_or(0, |at| at.index);
+    Ok(Kept::new(voted_term(log)?, last))
 }
 
 /// Spends the vote of `term` on the node itself, without standing: it grants nobody else one in that term. Durable on

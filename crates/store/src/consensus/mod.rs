@@ -41,6 +41,7 @@ pub(crate) mod addresses;
 pub(crate) mod codec;
 pub(crate) mod control;
 pub(crate) mod dial;
+pub(crate) mod kept;
 pub(crate) mod log_storage;
 pub(crate) mod membership;
 pub(crate) mod network;
@@ -99,6 +100,7 @@ pub(crate) struct Core {
     leading: Arc<reads::Rounds<reads::Leading>>,
     asking: Arc<reads::Rounds<reads::Asking>>,
     heard: Mutex<Heard>,
+    kept: kept::Kept,
     /// Who is being added.
     admission: Semaphore,
     /// Whose turn it is to change the membership.
@@ -136,14 +138,14 @@ pub(crate) fn config(heartbeat: Duration, election_timeout: Duration) -> Config 
 
 impl Core {
     pub(crate) fn new(
-        id: NodeId,
         raft: Raft,
         progress: Arc<Progress>,
         databases: Arc<Databases>,
         dialler: Dialler,
         runner: Runner,
+        kept: kept::Kept,
     ) -> Self {
-        let addresses = dialler.addresses.clone();
+        let (id, addresses) = (dialler.me, dialler.addresses.clone());
         let leading = reads::Rounds::new(reads::Leading(raft.clone()));
         let asking = reads::Rounds::new(reads::Asking {
             raft: raft.clone(),
@@ -157,6 +159,7 @@ impl Core {
             leading,
             asking,
             heard: Mutex::default(),
+            kept,
             admission: Semaphore::new(1),
             turn: Arc::new(Semaphore::new(1)),
             addresses,
@@ -321,6 +324,18 @@ impl Core {
         if let Err(error) = self.raft.shutdown().await {
             warn!(%error, "consensus did not stop cleanly");
         }
+    }
+
+    /// Stops the node if it has acknowledged more to the leader of `term` than it started with.
+    ///
+    /// # Errors
+    ///
+    /// What is missing: consensus must not hear of the request.
+    pub(crate) fn check_kept(&self, term: u64, acknowledged: u64) -> std::io::Result<()> {
+        self.kept.check(term, acknowledged).map_err(|reason| {
+            self.progress.stop(reason.clone());
+            std::io::Error::other(reason)
+        })
     }
 
     /// Notes that the leader was heard at `at`: one whose request was not refused for its term.

@@ -21,7 +21,7 @@ use openraft::raft::{
 
 use crate::consensus::control::Control;
 use crate::consensus::dial::Dialler;
-use crate::consensus::pipeline::Pipeline;
+use crate::consensus::pipeline::{Follower, Pipeline};
 use crate::consensus::snapshot::{self, Pace, Snapshot, SnapshotData};
 use crate::consensus::state_machine::Progress;
 use crate::consensus::types::{Record, Types, Vote};
@@ -98,6 +98,14 @@ impl Network {
         }
     }
 
+    /// A request that says how much the peer has acknowledged: it may have come back with less.
+    fn stamped(&self, rpc: &AppendEntriesRequest<Types>) -> AppendAsk {
+        AppendAsk {
+            acknowledged: self.dialler.acknowledged.by(self.peer.id.0, rpc.vote.leader_id.term),
+            ..AppendAsk::from(rpc)
+        }
+    }
+
     /// Opens a pipelined stream and pumps `input` into it; `None` when there is nothing to send.
     ///
     /// The first request is taken before connecting: openraft waits out its backoff where requests are taken, so
@@ -111,7 +119,14 @@ impl Network {
         };
         let dialled = self.dialler.dial(&self.peer, Channel::Append).await;
         let Duplex { tx, rx } = dialled.map_err(|error| rpc_error(&error))?;
-        Ok(Some(Pipeline::start(first, input, tx, rx)))
+        let peer = Follower {
+            id: self.peer.id.0,
+            term: first.vote.leader_id.term,
+            acknowledged: self.dialler.acknowledged.clone(),
+            progress: self.progress.clone(),
+        };
+        let first = wire::frame(&self.stamped(&first));
+        Ok(Some(Pipeline::start(peer, first, input, Duplex { tx, rx })))
     }
 }
 
@@ -124,7 +139,7 @@ impl RaftNetworkV2<Types> for Network {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RpcError> {
         match self
-            .call(ControlAskKind::Heartbeat(AppendAsk::from(&rpc)), option.soft_ttl())
+            .call(ControlAskKind::Heartbeat(self.stamped(&rpc)), option.soft_ttl())
             .await?
         {
             ControlAnswerKind::Append(answer) => answer.try_into().map_err(|e| rpc_error(&e)),

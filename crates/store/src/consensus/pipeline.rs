@@ -20,9 +20,12 @@ use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::consensus::dial::{Task, broken};
+use crate::consensus::kept::Acknowledged;
 use crate::consensus::network::{RpcError, rpc_error};
-use crate::consensus::types::Types;
+use crate::consensus::state_machine::Progress;
+use crate::consensus::types::{LogId, Types};
 use crate::consensus::wire::{self, AppendAnswer, AppendAsk};
+use crate::transport::Duplex;
 
 /// How long requests may stand without an answer. A flush takes milliseconds; a follower that needs longer than this is
 /// better asked again on a fresh stream.
@@ -32,8 +35,36 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// holds. A larger request goes alone.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
+/// Who is at the other end, and what is noted of it.
+pub(crate) struct Follower {
+    pub id: u64,
+    /// The term in which this node leads it.
+    pub term: u64,
+    pub acknowledged: Arc<Acknowledged>,
+    pub progress: Arc<Progress>,
+}
+
+impl Follower {
+    /// Notes what it has flushed.
+    ///
+    /// # Errors
+    ///
+    /// It is so far behind that the log would have to be kept for it beyond the cap: it is to get the database.
+    fn note(&self, matched: Option<&LogId>) -> io::Result<()> {
+        let index = matched.map_or(0, |at| at.index);
+        self.acknowledged.note(self.id, self.term, index);
+        if index < self.progress.keep_from() {
+            return Err(io::Error::other(format!(
+                "the follower has entry {index}, and the log is not kept for it any longer"
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// The answers of a stream, and the task that sends its requests.
 pub(crate) struct Pipeline {
+    peer: Follower,
     rx: mpsc::Receiver<Bytes>,
     /// Kept until all is answered: dropping the last sender breaks the stream.
     _tx: mpsc::Sender<Bytes>,
@@ -78,22 +109,19 @@ impl Window {
 }
 
 impl Pipeline {
-    /// Sends `first` and then what `input` gives.
-    pub(crate) fn start<S>(
-        first: AppendEntriesRequest<Types>,
-        input: S,
-        tx: mpsc::Sender<Bytes>,
-        rx: mpsc::Receiver<Bytes>,
-    ) -> Self
+    /// Sends the frame `first` and then what `input` gives.
+    pub(crate) fn start<S>(peer: Follower, first: Bytes, input: S, duplex: Duplex) -> Self
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
+        let Duplex { tx, rx } = duplex;
         let window = Arc::new(Window {
             free: Semaphore::new(WINDOW_BYTES),
             held: Mutex::default(),
         });
         let pump = Task(tokio::spawn(pump(first, input, tx.clone(), window.clone())));
         Self {
+            peer,
             rx,
             _tx: tx,
             window,
@@ -110,7 +138,12 @@ impl Pipeline {
         }
         let result = match self.answer().await {
             Ok(None) => return None,
-            Ok(Some(answer)) => wire::stream_result(answer),
+            Ok(Some(answer)) => wire::stream_result(answer).and_then(|result| {
+                if let Ok(matched) = &result {
+                    self.peer.note(matched.as_ref())?;
+                }
+                Ok(result)
+            }),
             Err(error) => Err(error),
         };
         self.failed = result.is_err();
@@ -143,18 +176,19 @@ impl Pipeline {
 }
 
 /// Sends each request as a frame, until there are no more or the stream breaks.
-async fn pump<S>(first: AppendEntriesRequest<Types>, mut input: S, tx: mpsc::Sender<Bytes>, window: Arc<Window>)
+async fn pump<S>(first: Bytes, mut input: S, tx: mpsc::Sender<Bytes>, window: Arc<Window>)
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
 {
     let mut next = Some(first);
-    while let Some(request) = next {
-        let frame = wire::frame(&AppendAsk::from(&request));
-        drop(request);
+    while let Some(frame) = next {
         window.enter(frame.len()).await;
         if tx.send(frame).await.is_err() {
             return;
         }
-        next = input.next().await;
+        next = input
+            .next()
+            .await
+            .map(|request| wire::frame(&AppendAsk::from(&request)));
     }
 }

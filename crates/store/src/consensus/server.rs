@@ -89,7 +89,9 @@ async fn answer(core: &Core, ask: ControlAskKind) -> io::Result<ControlAnswerKin
             ControlAnswerKind::Vote(VoteAnswer::from(&response))
         }
         ControlAskKind::Heartbeat(ask) => {
+            let acknowledged = ask.acknowledged;
             let request = AppendEntriesRequest::<Types>::try_from(ask)?;
+            core.check_kept(request.vote.leader_id.term, acknowledged)?;
             let (at, committed) = (Instant::now(), committed(&request));
             let response = raft.append_entries(request).await.map_err(io::Error::other)?;
             if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
@@ -120,11 +122,17 @@ async fn append(core: &Arc<Core>, duplex: Duplex) -> io::Result<()> {
     // What the requests that wait for an answer said. Bounded by openraft, which takes 64 of them at once.
     let asked = Arc::new(Mutex::new(VecDeque::new()));
     let asking = asked.clone();
+    let serving = core.clone();
     let requests = stream::unfold(rx, move |mut rx| {
-        let asked = asking.clone();
+        let (asked, core) = (asking.clone(), serving.clone());
         async move {
             let ask: AppendAsk = wire::read(rx.recv().await?).ok()?;
+            let acknowledged = ask.acknowledged;
             let request = AppendEntriesRequest::<Types>::try_from(ask)
+                .and_then(|request| {
+                    core.check_kept(request.vote.leader_id.term, acknowledged)?;
+                    Ok(request)
+                })
                 .inspect_err(|error| debug!(%error, "append refused"))
                 .ok()?;
             let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);

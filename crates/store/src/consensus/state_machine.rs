@@ -52,6 +52,10 @@ pub(crate) struct Progress {
     pub restores: AtomicU64,
     /// Term and index of the last snapshot made or installed, as (term, index).
     pub last_snapshot: watch::Sender<(u64, u64)>,
+    /// Index through which the log was last asked to be purged.
+    pub purge_through: AtomicU64,
+    /// See [`Progress::keep_from`].
+    keep_from: AtomicU64,
     /// Databases being sent, and when the last one was done: its follower still wants the log from there on.
     streams: Mutex<(usize, Option<Instant>)>,
 }
@@ -67,6 +71,8 @@ impl Progress {
             snapshots: AtomicU64::new(0),
             restores: AtomicU64::new(0),
             last_snapshot: watch::Sender::new((0, 0)),
+            purge_through: AtomicU64::new(0),
+            keep_from: AtomicU64::new(0),
             streams: Mutex::new((0, None)),
         }
     }
@@ -81,6 +87,16 @@ impl Progress {
     pub(crate) fn is_streaming(&self) -> bool {
         let (running, ended) = *self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         running > 0 || ended.is_some_and(|at| at.elapsed() < STREAM_AFTERMATH)
+    }
+
+    /// The log is not kept for a follower that has less than this: it is to get the database. 0: it is kept for all.
+    pub(crate) fn keep_from(&self) -> u64 {
+        self.keep_from.load(Ordering::Relaxed)
+    }
+
+    /// From now on the log is kept for nobody who has less than `index`.
+    pub(crate) fn stop_keeping(&self, index: u64) {
+        self.keep_from.store(index, Ordering::Relaxed);
     }
 
     /// Notes that the database is durable through `at`, by a snapshot made or installed.

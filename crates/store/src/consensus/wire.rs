@@ -69,6 +69,9 @@ pub(crate) struct AppendAsk {
     pub committed: Option<PositionMessage>,
     #[prost(message, repeated, tag = "4")]
     pub entries: Vec<EntryMessage>,
+    /// The index through which the receiver has acknowledged everything to this leader in this term; 0 when unknown.
+    #[prost(uint64, tag = "5")]
+    pub acknowledged: u64,
 }
 
 /// The answer to an append; exactly one meaning is set by `kind`.
@@ -320,6 +323,7 @@ impl From<&AppendEntriesRequest<Types>> for AppendAsk {
             prev: message(ask.prev_log_id.as_ref()),
             committed: message(ask.leader_commit.as_ref()),
             entries: entries.collect(),
+            acknowledged: 0,
         }
     }
 }

@@ -132,6 +132,34 @@ async fn a_node_among_several_whose_log_lost_a_vote_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_was_put_back_to_an_older_copy_stops() {
+    let mut cluster = Cluster::form(&["a", "b", "c"]).await;
+    let leader = cluster.leader().await;
+    succeed(&leader, &["CREATE TABLE t(id INTEGER PRIMARY KEY)"]).await;
+    let config = cluster.stop_a_follower(&leader).await;
+    for name in ["log", "db"] {
+        copy(&config.dir.join(name), &config.dir.join(format!("old-{name}")));
+    }
+    let back = reopen(config.clone(), &cluster.board).await;
+    // Without the third, nothing is acknowledged that this one has not acknowledged.
+    let third = cluster.stop_a_follower(&leader).await;
+    let index = succeed(&leader, &["INSERT INTO t VALUES(1)"]).await.index;
+    cluster.board.unplug(&back.peer().address);
+    back.shutdown().await;
+    drop(back);
+    for name in ["log", "db"] {
+        put_back(&config.dir, name);
+    }
+    let rewound = reopen(config, &cluster.board).await;
+    let reason = tokio::time::timeout(PATIENCE, rewound.stopped()).await;
+    let reason = reason.expect("it stops");
+    assert!(reason.contains("put back from an older copy"), "{reason}");
+    assert!(rewound.applied() < index, "it was appended to");
+    let _third = reopen(third, &cluster.board).await;
+    succeed(&leader, &["INSERT INTO t VALUES(2)"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_holds_something_else_where_the_database_ends_starts_over_after_it() {
     let it = Lone::new().await;
     it.put_back("log");

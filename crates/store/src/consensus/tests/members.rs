@@ -115,6 +115,7 @@ async fn a_leader_of_a_term_that_is_over_is_not_heard() {
         prev: None,
         committed: None,
         entries: Vec::new(),
+        acknowledged: 0,
     };
     let kind = Some(ControlAskKind::Heartbeat(heartbeat));
     to.send(wire::frame(&ControlAsk { sequence: 1, kind }))

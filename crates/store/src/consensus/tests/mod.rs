@@ -1,6 +1,7 @@
 //! The consensus room from inside: its bytes, its tail, its settings, and openraft's own storage suite.
 
 mod bytes;
+mod kept;
 mod members;
 mod pipeline;
 mod settings;
