@@ -74,6 +74,25 @@ impl Error {
         move |source| Self::Sqlite { what, source }
     }
 
+    /// What is on the disk is not what was written there: trying again does not help.
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match self {
+            Self::Foreign { .. } => true,
+            Self::Sqlite { source, .. } => {
+                matches!(source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+            }
+            Self::Node { .. }
+            | Self::Poisoned { .. }
+            | Self::Io { .. }
+            | Self::Busy
+            | Self::Expired { .. }
+            | Self::Transfer(_)
+            | Self::Unfit(_)
+            | Self::Interrupted => false,
+        }
+    }
+
     /// Wraps an operating-system error of the operation `what`; for use with `map_err`.
     pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io {

@@ -18,12 +18,13 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use tracing::warn;
 
 use crate::consensus::control::Control;
 use crate::consensus::dial::Dialler;
 use crate::consensus::pipeline::{Follower, Pipeline};
 use crate::consensus::snapshot::{self, Pace, Snapshot, SnapshotData};
-use crate::consensus::state_machine::Progress;
+use crate::consensus::state_machine::{Progress, chain};
 use crate::consensus::types::{Record, Types, Vote};
 use crate::consensus::wire::{self, AppendAsk, ControlAnswerKind, ControlAskKind};
 use crate::environment::Runner;
@@ -103,6 +104,19 @@ impl Network {
         AppendAsk {
             acknowledged: self.dialler.acknowledged.by(self.peer.id.0, rpc.vote.leader_id.term),
             ..AppendAsk::from(rpc)
+        }
+    }
+
+    /// Tells of a database that could not be sent. It is tried again, unless what is on this disk is damaged.
+    fn note_unsent(&self, error: &io::Error) {
+        let reason = chain(error);
+        let source = error
+            .get_ref()
+            .and_then(|source| source.downcast_ref::<sqlite::Error>());
+        if source.is_some_and(sqlite::Error::is_damage) {
+            self.progress.stop(format!("read the database: {reason}"));
+        } else {
+            warn!(peer = %self.peer.name, error = reason, "database not sent, trying again");
         }
     }
 
@@ -188,7 +202,8 @@ impl RaftNetworkV2<Types> for Network {
             let duplex = self.dialler.dial(&self.peer, Channel::Bulk).await?;
             // Only now: a follower that is down must not keep the log from being purged.
             let _streaming = self.progress.streaming();
-            snapshot::send(duplex, vote, snapshot, Pace::from(self.runner)).await
+            let sent = snapshot::send(duplex, vote, snapshot, Pace::from(self.runner)).await;
+            sent.inspect_err(|error| self.note_unsent(error))
         };
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),

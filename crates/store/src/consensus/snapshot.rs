@@ -26,7 +26,7 @@ use tracing::{debug, info, warn};
 
 use crate::consensus::codec::{self, PositionMessage, VoteMessage};
 use crate::consensus::dial::broken;
-use crate::consensus::types::{SnapshotMeta, StoredMembership, Types, Vote, log_id};
+use crate::consensus::types::{SnapshotMeta, Types, Vote, log_id};
 use crate::consensus::wire::{self, BulkAsk, BulkAskKind, GatheredPiece, SnapshotAnswer, SnapshotHead};
 use crate::consensus::{Core, state_machine};
 use crate::databases::{Databases, blocking};
@@ -71,44 +71,13 @@ const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What openraft passes around as a snapshot's data.
 pub(crate) enum SnapshotData {
-    /// The current database of a node in this process; nothing is copied until it is installed elsewhere.
+    /// The current database of a node in this process: nothing is pinned or copied until it is sent or installed.
     Here(Arc<Databases>),
-    /// The current database, pinned to be sent.
-    Pinned(Box<Pinned>),
     /// A database that was received, checked, and waits to be installed.
     Received(Building),
 }
 
-/// A pinned database, and where its rest can be put aside.
-pub(crate) struct Pinned {
-    database: PinnedDatabase,
-    folder: PathBuf,
-}
-
 pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<Types, SnapshotData>;
-
-/// Pins the database as it is now; `None` when nothing was ever applied.
-pub(crate) fn pin(databases: &Databases) -> Result<Option<Snapshot>, Error> {
-    let pinned = pinned(databases)?;
-    let Some(last) = pinned.position() else { return Ok(None) };
-    let membership = &pinned.state().membership;
-    let last_membership = if membership.is_empty() {
-        StoredMembership::default()
-    } else {
-        codec::stored_membership(membership).map_err(failed("read the membership in the database"))?
-    };
-    let meta = SnapshotMeta {
-        last_log_id: Some(log_id(last)),
-        last_membership,
-    };
-    Ok(Some(Snapshot {
-        meta,
-        snapshot: SnapshotData::Pinned(Box::new(Pinned {
-            database: pinned,
-            folder: databases.current().home().to_owned(),
-        })),
-    }))
-}
 
 fn pinned(databases: &Databases) -> Result<PinnedDatabase, sqlite::Error> {
     let bounds = PinBounds {
@@ -132,7 +101,6 @@ fn pinned(databases: &Databases) -> Result<PinnedDatabase, sqlite::Error> {
 pub(crate) fn installable(data: SnapshotData, databases: &Databases) -> Result<Building, Error> {
     let mut pinned = match data {
         SnapshotData::Received(building) => return Ok(building),
-        SnapshotData::Pinned(pinned) => pinned.database,
         SnapshotData::Here(source) => pinned(&source)?,
     };
     let mut incoming = Incoming::new(databases.begin()?)?;
@@ -151,19 +119,31 @@ pub(crate) fn installable(data: SnapshotData, databases: &Databases) -> Result<B
     )?)
 }
 
-/// Sends a pinned database and waits until it is installed there; answers the receiver's vote.
+/// Pins the database as it is now, to be sent for `snapshot`: at its index or a later one.
 ///
 /// # Errors
 ///
-/// What broke the stream, or the receiver's own words.
-pub(crate) async fn send(mut duplex: Duplex, vote: Vote, snapshot: Snapshot, pace: Pace) -> io::Result<Vote> {
-    let SnapshotData::Pinned(pinned) = snapshot.snapshot else {
-        return Err(wire::invalid("only a pinned database can be sent"));
+/// What pinning reports; it is no failure of the node, and can be tried again.
+async fn pin(snapshot: Snapshot, pace: Pace) -> io::Result<(PinnedDatabase, PathBuf)> {
+    let SnapshotData::Here(databases) = snapshot.snapshot else {
+        return Err(wire::invalid("a database that was received is not sent on"));
     };
-    let Pinned {
-        database: mut pinned,
-        folder,
-    } = *pinned;
+    let folder = databases.home_folder();
+    let taken = blocking(pace.runner, move || pinned(&databases)).await;
+    let database = taken.map_err(io::Error::other)?.map_err(io::Error::other)?;
+    if database.position().map(log_id) < snapshot.meta.last_log_id {
+        return Err(io::Error::other("the database went back behind its snapshot"));
+    }
+    Ok((database, folder))
+}
+
+/// Pins the database and sends it, and waits until it is installed there; answers the receiver's vote.
+///
+/// # Errors
+///
+/// What kept the database from being pinned, what broke the stream, or the receiver's own words.
+pub(crate) async fn send(mut duplex: Duplex, vote: Vote, snapshot: Snapshot, pace: Pace) -> io::Result<Vote> {
+    let (mut pinned, folder) = pin(snapshot, pace).await?;
     let head = SnapshotHead {
         vote: Some(VoteMessage::from(&vote)),
         last: pinned.position().map(PositionMessage::from),
@@ -377,11 +357,4 @@ async fn pull(duplex: &mut Duplex) -> io::Result<BulkAskKind> {
     let frame = pulled.map_err(|_| stalled("send the next part of the database", STALL_TIMEOUT))?;
     let ask: BulkAsk = wire::read(frame.ok_or_else(broken)?)?;
     ask.kind.ok_or_else(|| wire::invalid("a bulk frame of unknown kind"))
-}
-
-fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::Io {
-        what: what.to_owned(),
-        source,
-    }
 }

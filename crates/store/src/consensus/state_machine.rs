@@ -307,7 +307,16 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        snapshot::pin(&self.databases).map_err(io::Error::other)
+        // Pinned only when it is sent: a failure here would end consensus, there it is tried again.
+        let applied = self.executor.run(|applier| applier.applied()).await?;
+        let Some(last) = applied.position else { return Ok(None) };
+        Ok(Some(Snapshot {
+            meta: SnapshotMeta {
+                last_log_id: Some(log_id(last)),
+                last_membership: stored(applied.membership)?,
+            },
+            snapshot: SnapshotData::Here(self.databases.clone()),
+        }))
     }
 }
 

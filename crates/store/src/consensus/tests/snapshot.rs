@@ -8,9 +8,9 @@ use sqlite::meta::Position;
 use sqlite::{Digest, Incoming, Sent};
 use tokio::sync::mpsc;
 
-use crate::consensus::snapshot::{self, Pace};
+use crate::consensus::snapshot::{self, Pace, Snapshot, SnapshotData};
 use crate::consensus::tests::members::{PATIENCE, lone};
-use crate::consensus::types::Vote;
+use crate::consensus::types::{SnapshotMeta, Vote, log_id};
 use crate::consensus::wire::{self, BulkAsk, BulkAskKind, SnapshotAnswer};
 use crate::environment::Runner;
 use crate::transport::Duplex;
@@ -27,9 +27,14 @@ async fn what_is_put_aside_for_a_slow_follower_arrives_whole() {
         assert_eq!(reply.error, None);
     }
     let databases = node.inner.databases.clone();
-    let pinned = snapshot::pin(&databases)
-        .expect("pinned")
-        .expect("something was applied");
+    let index = node.applied();
+    let here = Snapshot {
+        meta: SnapshotMeta {
+            last_log_id: Some(log_id(Position { term: 1, index })),
+            last_membership: Default::default(),
+        },
+        snapshot: SnapshotData::Here(databases.clone()),
+    };
     let (tx, mut frames) = mpsc::channel(1);
     let (answer, rx) = mpsc::channel(1);
     let pace = Pace {
@@ -40,7 +45,7 @@ async fn what_is_put_aside_for_a_slow_follower_arrives_whole() {
         leader_id: openraft::impls::leader_id_std::LeaderId { term: 1, voted_for: 7 },
         committed: true,
     };
-    let sending = tokio::spawn(snapshot::send(Duplex { tx, rx }, vote, pinned, pace));
+    let sending = tokio::spawn(snapshot::send(Duplex { tx, rx }, vote, here, pace));
 
     let mut next = async || {
         let frame = frames.recv().await.expect("more");
