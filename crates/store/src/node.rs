@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use command::entry::{Action, Command};
+use command::entry::{Action, Command, Settings};
 use command::reply::Reply;
 use command::request::{Kind, Write};
 use command::statement::Statement;
@@ -112,6 +112,20 @@ impl Node {
     pub fn members(&self) -> Vec<Member> {
         let members = |metrics: &Metrics| membership::members(metrics.membership_config.membership());
         self.inner.core.with_metrics(members)
+    }
+
+    /// The flags of this node that change results.
+    pub fn settings(&self) -> &Settings {
+        self.inner.flags.own()
+    }
+
+    /// Whether a node with `joiner`'s flags may join the cluster of this one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Membership`] with the way out.
+    pub fn check_joiner(&self, joiner: &Settings) -> Result<(), Error> {
+        self.inner.flags.check_joiner(joiner)
     }
 
     /// Stamps a write with clock and seed.

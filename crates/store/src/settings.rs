@@ -39,6 +39,31 @@ impl Flags {
         &self.own
     }
 
+    /// Whether a node with `joiner`'s flags may join the cluster that this node is in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Membership`] with both and the way out.
+    pub(crate) fn check_joiner(&self, joiner: &Settings) -> Result<(), Error> {
+        let refuse = |flag: &str, ours: String, theirs: String| {
+            Err(Error::Membership(format!(
+                "the cluster runs with {flag}={ours}, the joining node with {flag}={theirs}: start it with the cluster's"
+            )))
+        };
+        if joiner.foreign_keys != self.own.foreign_keys {
+            return refuse(
+                "-fk",
+                self.own.foreign_keys.to_string(),
+                joiner.foreign_keys.to_string(),
+            );
+        }
+        if joiner.extensions != self.own.extensions {
+            let list = |settings: &Settings| format!("{:?}", settings.extensions);
+            return refuse("-extensions-path", list(&self.own), list(joiner));
+        }
+        Ok(())
+    }
+
     /// Compares with what the cluster has fixed: a node with other flags would compute other results.
     ///
     /// # Errors

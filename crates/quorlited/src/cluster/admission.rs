@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  not leader ──► redirect
+//!  other flags that change results ──► refused
 //!  same name or address, another incarnation ──► is the old one still there? ──yes──► refused
 //!                                                         └──no──► the store replaces it
 //!  everything else ──► the store adds it as a learner
@@ -46,6 +47,10 @@ pub async fn admit(ledger: &dyn Ledger, client: &Client, join: Join) -> Admissio
     };
     if leader.id != ledger.peer().id {
         return Admission::Redirect(leader);
+    }
+    if let Some(Err(refusal)) = join.settings.as_ref().map(|settings| ledger.check_joiner(settings)) {
+        warn!(name = %peer.name, address = %peer.address, %refusal, "join refused");
+        return Admission::Refused(refusal.to_string());
     }
     if let Err(refusal) = resolvable(&peer.address).await {
         return Admission::Refused(refusal);

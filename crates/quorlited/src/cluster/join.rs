@@ -49,6 +49,7 @@ pub async fn join(
     let wish = Join {
         peer: Some((&me).into()),
         voter,
+        settings: Some(ledger.settings()),
     };
     let mut last = Error::NoLeader;
     for pass in 1..=attempts.passes.max(1) {

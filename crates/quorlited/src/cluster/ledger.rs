@@ -1,5 +1,6 @@
 //! What the cluster service asks of the node, so that it can be tested without one.
 
+use command::entry::Settings;
 use store::member::{Joined, Member, Peer};
 use store::node::Node;
 use store::transport::BoxFuture;
@@ -22,6 +23,14 @@ pub trait Ledger: Send + Sync + 'static {
     fn applied(&self) -> u64;
     /// Forms a new cluster of exactly these voters.
     fn initialize(&self, voters: Vec<Peer>) -> BoxFuture<'_, Result<(), store::Error>>;
+    /// The flags of this node that change results.
+    fn settings(&self) -> Settings;
+    /// Whether a node with these flags may join the cluster of this one.
+    ///
+    /// # Errors
+    ///
+    /// What differs, and the way out.
+    fn check_joiner(&self, settings: &Settings) -> Result<(), store::Error>;
     /// Adds a node (leader only).
     fn add(&self, peer: Peer, voter: bool) -> BoxFuture<'_, Result<Joined, store::Error>>;
 }
@@ -57,6 +66,14 @@ impl Ledger for Node {
 
     fn initialize(&self, voters: Vec<Peer>) -> BoxFuture<'_, Result<(), store::Error>> {
         Box::pin(Node::initialize(self, voters))
+    }
+
+    fn settings(&self) -> Settings {
+        Node::settings(self).clone()
+    }
+
+    fn check_joiner(&self, settings: &Settings) -> Result<(), store::Error> {
+        Node::check_joiner(self, settings)
     }
 
     fn add(&self, peer: Peer, voter: bool) -> BoxFuture<'_, Result<Joined, store::Error>> {

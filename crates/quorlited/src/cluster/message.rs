@@ -10,6 +10,7 @@
 //!   name rather than ignored (D11).
 
 use bytes::Bytes;
+use command::entry::Settings;
 use prost::Message;
 use store::member::{NodeId, Peer};
 
@@ -82,6 +83,9 @@ pub struct Join {
     /// As a voter; a read replica otherwise.
     #[prost(bool, tag = "2")]
     pub voter: bool,
+    /// Its flags that change results; absent from a node of an earlier release.
+    #[prost(message, optional, tag = "3")]
+    pub settings: Option<Settings>,
 }
 
 /// A node that waits for a cluster to be formed.

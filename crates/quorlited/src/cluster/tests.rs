@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use command::entry::Settings;
 use store::environment::Random;
 use store::member::Joined;
 use store::member::{Member, NodeId, Peer};
@@ -55,6 +56,7 @@ struct Told {
     initialized: Option<Vec<Peer>>,
     added: Vec<(Peer, bool)>,
     applied: u64,
+    settings: Settings,
 }
 
 impl Fake {
@@ -126,6 +128,18 @@ impl Ledger for Fake {
             told.initialized = Some(voters);
         });
         Box::pin(async { Ok(()) })
+    }
+
+    fn settings(&self) -> Settings {
+        self.told(|told| told.settings.clone())
+    }
+
+    fn check_joiner(&self, settings: &Settings) -> Result<(), store::Error> {
+        if *settings == Ledger::settings(self) {
+            Ok(())
+        } else {
+            Err(store::Error::Membership("other flags".to_owned()))
+        }
     }
 
     fn add(&self, peer: Peer, voter: bool) -> BoxFuture<'_, Result<Joined, store::Error>> {

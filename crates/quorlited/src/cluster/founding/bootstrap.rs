@@ -116,6 +116,7 @@ impl Bootstrap {
         let wish = Join {
             peer: Some((&me).into()),
             voter: self.voter,
+            settings: Some(self.ledger.settings()),
         };
         for target in join_all(asked).await.into_iter().flatten() {
             match join::through(&*self.ledger, &self.founding, &self.client, target, &wish).await {

@@ -41,6 +41,7 @@ fn wish(peer: &Peer) -> Join {
     Join {
         peer: Some(peer.into()),
         voter: true,
+        settings: None,
     }
 }
 
@@ -51,6 +52,24 @@ async fn leader(member: Peer) -> Node {
     leader.ledger.has_member(leader.peer().clone());
     leader.ledger.has_member(member);
     leader
+}
+
+#[tokio::test]
+async fn a_node_with_other_flags_is_refused_before_it_is_a_member() {
+    let (leader, joiner) = (Node::start(1, "n1").await, Node::start(2, "n2").await);
+    leader.ledger.lead();
+    joiner.ledger.told(|told| told.settings.foreign_keys = true);
+    let error = join(&joiner, &attempts(&[&leader])).await.unwrap_err();
+    assert!(error.to_string().contains("other flags"), "{error}");
+    assert!(leader.ledger.told(|told| told.added.is_empty()));
+    // An earlier release does not say, and finds out by itself.
+    soon(
+        joiner
+            .client
+            .join(&leader.address, &wish(joiner.peer()), Duration::from_secs(5)),
+    )
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
