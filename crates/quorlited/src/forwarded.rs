@@ -25,7 +25,7 @@ pub const CHUNKS_MAX: usize = 4;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Forwarded {
     /// What to do.
-    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 8, 10, 11")]
+    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 8, 10, 11, 12")]
     pub operation: Option<Operation>,
     /// Who asks, to be checked again by the leader; `None` is anonymous.
     #[prost(message, optional, tag = "6")]
@@ -65,6 +65,17 @@ pub enum Operation {
     /// The end of that body.
     #[prost(message, tag = "11")]
     Load(Load),
+    /// `/quorlite/skip`.
+    #[prost(message, tag = "12")]
+    Skip(Skip),
+}
+
+/// The way past an entry.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Skip {
+    /// Its index.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
 }
 
 /// Name and password, as the client gave them.

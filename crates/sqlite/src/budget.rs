@@ -18,6 +18,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::ffi::statement::{Execution, StatementError, Step};
+use crate::interrupt::Interrupt;
 
 /// Virtual-machine steps between two looks at the budget.
 pub(crate) const STEPS_PER_TICK: i32 = 4096;
@@ -35,6 +36,8 @@ const EXHAUSTED: [&str; 3] = [
 /// See the head of this file.
 #[derive(Default)]
 pub(crate) struct Budget {
+    /// Somebody may want the statement stopped, whatever is left.
+    pub(crate) interrupt: Interrupt,
     /// A user's statement runs.
     armed: AtomicBool,
     steps_left: AtomicU64,
@@ -142,6 +145,9 @@ impl Budget {
         if !self.armed.load(Relaxed) {
             return false;
         }
+        if self.interrupt.is_asked() {
+            return true;
+        }
         let marker = 0_u8;
         let here = self.frame.load(Relaxed).abs_diff(address(&marker));
         match self.depth.load(Relaxed) {
@@ -162,7 +168,7 @@ impl Budget {
             return false;
         }
         self.spend(bytes.checked_div(self.step_bytes.load(Relaxed)).unwrap_or(0));
-        self.exhausted.load(Relaxed) != 0
+        self.exhausted.load(Relaxed) != 0 || self.interrupt.is_asked()
     }
 
     fn spend(&self, steps: u64) {

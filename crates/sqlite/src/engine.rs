@@ -218,6 +218,7 @@ impl<'a> Engine<'a> {
     /// Budgets count from here: steps and bytes written, and the bytes stored if `metered`.
     pub(crate) fn arm(&self, metered: bool) {
         self.context.budget.arm();
+        self.context.budget.interrupt.begin(self.connection());
         meter::start(self.connection(), self.context.written_bytes_max);
         if metered {
             self.hooks.count_bytes(self.connection(), true);
@@ -227,6 +228,7 @@ impl<'a> Engine<'a> {
     /// Ends what [`Self::arm`] began.
     pub(crate) fn disarm(&self, metered: bool) {
         self.context.budget.disarm();
+        self.context.budget.interrupt.end();
         if meter::stop() {
             self.context.budget.overflow();
         }

@@ -74,7 +74,7 @@ pub struct State {
     pub membership: Bytes,
     /// The cluster's settings, encoded; empty before they are fixed.
     pub settings: Bytes,
-    /// Log indexes still to come that are to be passed over.
+    /// Log indexes that are to be passed over, and those that were of late.
     pub skips: Vec<u64>,
 }
 

@@ -34,6 +34,7 @@ use crate::faults;
 use crate::ffi::hooks::{Backfill, Hooks};
 use crate::ffi::statement::{Session, StatementError, Step};
 use crate::ffi::{functions, vfs};
+use crate::interrupt::Interrupt;
 use crate::meta::{self, Found, Position, State};
 use crate::open::{self, Limits, Options};
 use crate::script::skip_comments;
@@ -99,6 +100,11 @@ impl Writer {
     /// The database file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Stops what it runs, from any thread.
+    pub fn interrupt(&self) -> Interrupt {
+        self.context.budget.interrupt.clone()
     }
 
     /// The row of `sqlite_quorlite`, with what the running transaction has changed.

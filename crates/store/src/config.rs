@@ -22,6 +22,8 @@ pub struct Config {
     pub foreign_keys: bool,
     /// SQLite extensions to load, in order.
     pub extensions: Vec<PathBuf>,
+    /// What no statement may exceed; the same on every node.
+    pub limits: sqlite::Limits,
     /// Most concurrent read-only connections; 0 = unlimited.
     pub readers_max: usize,
     /// Entries since the last snapshot that trigger one.
@@ -53,6 +55,7 @@ impl Config {
             election_timeout: Duration::from_millis(400),
             foreign_keys: false,
             extensions: Vec::new(),
+            limits: sqlite::Limits::default(),
             readers_max: 256,
             snapshot_entries: 8192,
             snapshot_wal_bytes: 4 * 1024 * 1024,

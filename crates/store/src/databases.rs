@@ -37,6 +37,7 @@ impl Databases {
         let options = Options {
             foreign_keys: config.foreign_keys,
             extensions: config.extensions.clone(),
+            limits: config.limits,
             ..Options::default()
         };
         let bounds = ReadersOptions {

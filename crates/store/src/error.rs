@@ -75,6 +75,14 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// An entry that cannot be passed over.
+    #[error("entry {index} {what}: only one that is committed and still waits, or runs, can be skipped")]
+    Unskippable {
+        /// Its index.
+        index: u64,
+        /// Why not.
+        what: &'static str,
+    },
     /// The data directory is used by another process.
     #[error("data directory {0} is used by another process: stop it, or choose another directory")]
     Locked(PathBuf),

@@ -30,6 +30,7 @@ mod proposals;
 pub mod read;
 mod reconcile;
 mod settings;
+mod skips;
 pub mod status;
 pub mod transport;
 

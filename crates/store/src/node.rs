@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use command::entry::{Action, Command, Settings};
+use command::entry::{Action, Command, Settings, Skip};
 use command::reply::Reply;
 use command::request::{Kind, Write};
 use command::statement::Statement;
@@ -26,6 +26,7 @@ use crate::open::Flushing;
 use crate::proposals::Budget;
 use crate::read::{Confirmed, Level, ReadRequest};
 use crate::settings::Flags;
+use crate::skips::Skips;
 use crate::status::Status;
 use crate::transport::{Channel, Duplex};
 
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     pub log: log::Log,
     pub databases: Arc<crate::databases::Databases>,
     pub flags: Flags,
+    pub skips: Arc<Skips>,
     pub settings_known: AtomicBool,
     pub budget: Budget,
     /// One file at a time is checked before it is loaded: SQLite has it for itself then.
@@ -174,6 +176,39 @@ impl Node {
             .map_err(|_| Error::Enqueue)??;
         let enqueue = timeout.min(self.inner.config.apply_timeout);
         match tokio::time::timeout_at(deadline, self.inner.core.propose(proposal, room, enqueue)).await {
+            Ok(answer) => answer.map(|answer| answer.0),
+            Err(_) => Err(Error::Unconfirmed),
+        }
+    }
+
+    /// Passes over the committed entry at `index`, also while it is being applied (leader only): it has no effect, and
+    /// whoever waits for it is told so. On return this node has passed over it.
+    ///
+    /// A node that has run the entry before it hears of this stops itself, and must be seeded anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unskippable`] when the entry is not one that waits here, or runs; else as [`Self::write`].
+    pub async fn skip(&self, index: u64, timeout: Duration) -> Result<Reply, Error> {
+        let core = &self.inner.core;
+        core.ensure_leading()?;
+        let committed = core.with_metrics(|metrics| metrics.cluster_committed.as_ref().map_or(0, |id| id.index));
+        if index > committed {
+            return Err(Error::Unskippable {
+                index,
+                what: "is not committed",
+            });
+        }
+        let applied = Error::Unskippable {
+            index,
+            what: "has been applied already",
+        };
+        let _held = self.inner.skips.hold(index).ok_or(applied)?;
+        // Settings are fixed: an entry waits. To look would be to wait behind it.
+        let proposal = Proposal::new(Command::new(Some(Action::Skip(Skip { index }))));
+        let room = self.inner.budget.take(proposal.bytes().len())?;
+        let enqueue = timeout.min(self.inner.config.apply_timeout);
+        match tokio::time::timeout(timeout, core.propose(proposal, room, enqueue)).await {
             Ok(answer) => answer.map(|answer| answer.0),
             Err(_) => Err(Error::Unconfirmed),
         }
@@ -431,6 +466,7 @@ impl Node {
             database: inner.databases.path(),
             log_bytes: log.disk_bytes,
             log_flushes: log.flushes,
+            applying: inner.skips.running(),
             snapshots: inner.core.progress.snapshots.load(Ordering::Relaxed),
             restores: inner.core.progress.restores.load(Ordering::Relaxed),
         }

@@ -32,6 +32,7 @@ use crate::node::{Inner, Node};
 use crate::proposals::Budget;
 use crate::reconcile;
 use crate::settings::Flags;
+use crate::skips::Skips;
 
 /// A frame of SQLite's WAL: a page of the default size and its header.
 const WAL_FRAME_BYTES: u64 = 4096 + 24;
@@ -72,10 +73,8 @@ impl Node {
         let log_state = log.state();
         info!(%id, applied = applied_at, last = log_state.last.map_or(0, |at| at.index), "opened");
 
-        let executor = Executor::start(applier, environment.runner).map_err(|source| Error::Io {
-            what: "start the apply thread".to_owned(),
-            source,
-        })?;
+        let skips = applier.skips();
+        let executor = start_applying(applier, environment.runner)?;
         progress.applied.send_replace(applied_at);
         reconcile::reconcile(&config.dir, id, &log, &executor, &applied).await?;
         let core = start(Parts {
@@ -87,6 +86,7 @@ impl Node {
             databases: &databases,
             progress: &progress,
             flags: &flags,
+            skips: &skips,
         })
         .await?;
         let inner = Arc::new(Inner {
@@ -104,6 +104,7 @@ impl Node {
             log,
             databases,
             flags,
+            skips,
             closing: watch::Sender::new(false),
             flushing: Mutex::new(flushing),
             lock: Mutex::new(Some(lock)),
@@ -113,6 +114,13 @@ impl Node {
         tokio::spawn(keeper::run(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
+}
+
+fn start_applying(applier: Applier, runner: Runner) -> Result<Executor, Error> {
+    Executor::start(applier, runner).map_err(|source| Error::Io {
+        what: "start the apply thread".to_owned(),
+        source,
+    })
 }
 
 /// Takes the last applied entry for one that is still to come, if the log has it and the one before it.
@@ -197,6 +205,7 @@ struct Parts<'a> {
     databases: &'a Arc<Databases>,
     progress: &'a Arc<Progress>,
     flags: &'a Flags,
+    skips: &'a Arc<Skips>,
 }
 
 /// Starts consensus; returns once the committed part of the log is applied.
@@ -210,6 +219,7 @@ async fn start(parts: Parts<'_>) -> Result<Arc<Core>, Error> {
         databases,
         progress,
         flags,
+        skips,
     } = parts;
     let raft_config = consensus::config(config.heartbeat_interval, config.election_timeout)
         .validate()
@@ -229,7 +239,13 @@ async fn start(parts: Parts<'_>) -> Result<Arc<Core>, Error> {
         what: "read the vote".to_owned(),
         source,
     })?;
-    let storage = LogStorage::new(log.clone(), Arc::new(executor.clone()));
+    let applied = *progress.applied.borrow();
+    let storage = LogStorage::new(log.clone(), Arc::new(executor.clone()), skips.clone(), applied);
+    let committed = log.state().committed.map_or(0, |at| at.index);
+    storage.announce_skips(committed).map_err(|source| Error::Io {
+        what: "read the log for entries to pass over".to_owned(),
+        source,
+    })?;
     let state_machine = StateMachine::new(executor.clone(), databases.clone(), progress.clone(), flags.clone());
     let raft = Raft::new(id.0, Arc::new(raft_config), network, storage, state_machine)
         .await

@@ -57,6 +57,8 @@ pub struct Status {
     pub log_bytes: u64,
     /// Flushes of the log since start.
     pub log_flushes: u64,
+    /// The entry that is being applied, and for how long.
+    pub applying: Option<(u64, Duration)>,
     /// Snapshots made since start.
     pub snapshots: u64,
     /// Snapshots installed since start.

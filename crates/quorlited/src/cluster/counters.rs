@@ -30,6 +30,8 @@ pub struct Counters {
     pub load_req: AtomicU64,
     /// Forwarded pieces of loads that came here.
     pub gather_req: AtomicU64,
+    /// `/quorlite/skip` for other nodes' clients.
+    pub skip_req: AtomicU64,
     /// Forwarded removals that came here.
     pub remove_node_req: AtomicU64,
     /// Notifications of the bootstrap loop that came here.
@@ -62,6 +64,8 @@ pub struct Counters {
     pub remote_stepdowns: AtomicU64,
     /// Pieces of loads sent to the leader.
     pub remote_pieces: AtomicU64,
+    /// `/quorlite/skip` sent to the leader.
+    pub remote_skips: AtomicU64,
     /// Loads sent to the leader.
     pub remote_loads: AtomicU64,
     /// Backups asked of the leader.
@@ -157,6 +161,7 @@ impl Counters {
             Operation::StepDown(_) => (&self.remote_stepdowns, None),
             Operation::Backup(_) => (&self.remote_backups, None),
             Operation::Gather(_) => (&self.remote_pieces, None),
+            Operation::Skip(_) => (&self.remote_skips, None),
             Operation::Load(_) => (&self.remote_loads, None),
         }
     }
@@ -171,6 +176,7 @@ impl Counters {
             Operation::StepDown(_) => &self.stepdown_req,
             Operation::Backup(_) => &self.backup_req,
             Operation::Gather(_) => &self.gather_req,
+            Operation::Skip(_) => &self.skip_req,
             Operation::Load(_) => &self.load_req,
         }
     }
@@ -182,7 +188,11 @@ impl Counters {
             Operation::Query(_) => Some(&self.client_query_retries),
             Operation::Request(_) => Some(&self.client_request_retries),
             Operation::Load(_) => Some(&self.client_load_retries),
-            Operation::Remove(_) | Operation::StepDown(_) | Operation::Backup(_) | Operation::Gather(_) => None,
+            Operation::Remove(_)
+            | Operation::StepDown(_)
+            | Operation::Backup(_)
+            | Operation::Gather(_)
+            | Operation::Skip(_) => None,
         }
     }
 }

@@ -194,7 +194,8 @@ impl Forwarder {
                 | Operation::Remove(_)
                 | Operation::StepDown(_)
                 | Operation::Backup(_)
-                | Operation::Gather(_),
+                | Operation::Gather(_)
+                | Operation::Skip(_),
             )
             | None => return,
         };
@@ -239,14 +240,18 @@ fn encode(forwarded: &mut Forwarded) -> Bytes {
     frame
 }
 
-/// A read and a write with its key can be repeated, and a removal: the second one finds nothing. A second hand-over
+/// A read and a write with its key can be repeated, a removal and a skip: the second one finds nothing. A second hand-over
 /// would unseat the new leader.
 fn repeat(forwarded: &Forwarded) -> Repeat {
     let keyed = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.origin.is_some());
     match &forwarded.operation {
-        Some(Operation::Query(_) | Operation::Remove(_) | Operation::Backup(_) | Operation::Gather(_)) => {
-            Repeat::Harmless
-        }
+        Some(
+            Operation::Query(_)
+            | Operation::Remove(_)
+            | Operation::Backup(_)
+            | Operation::Gather(_)
+            | Operation::Skip(_),
+        ) => Repeat::Harmless,
         Some(Operation::Execute(sql) | Operation::Request(sql)) if keyed(&sql.key) => Repeat::Harmless,
         Some(Operation::Load(load)) if keyed(&load.key) => Repeat::Harmless,
         Some(Operation::Execute(_) | Operation::Request(_) | Operation::Load(_) | Operation::StepDown(_)) | None => {

@@ -8,7 +8,7 @@ use store::member::Peer;
 use store::transport::BoxFuture;
 
 use super::counters::Counters;
-use super::endpoint::{backup, load};
+use super::endpoint::{backup, load, skip};
 use super::errors;
 use super::ledger::Ledger;
 use super::reply::Reply;
@@ -127,6 +127,11 @@ async fn run(
         Some(Operation::Backup(wanted)) => match ledger.leader() {
             Some(leader) if leader.id == ledger.peer().id => Ok(backup::here(vault, wanted.into()).await),
             leader => Err(leader),
+        },
+        Some(Operation::Skip(asked)) => match ledger.skip(asked.index, timeout).await {
+            Ok(skipped) => Ok(skip::done(asked.index, &skipped)),
+            Err(store::Error::NotLeader { leader }) => Err(leader),
+            Err(error) => Ok(errors::cluster_operation("", &error)),
         },
         Some(Operation::Gather(gather)) => {
             // A leader that is none any more answers 503, and the piece is sent again to whoever leads then.

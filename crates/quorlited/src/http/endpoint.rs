@@ -18,5 +18,6 @@ pub mod readyz;
 pub mod reap;
 pub mod remove;
 pub mod request;
+pub mod skip;
 pub mod snapshot;
 pub mod status;

@@ -92,6 +92,7 @@ pub fn sql(style: Style, error: &store::Error) -> Reply {
         | E::UnknownNode
         | E::AlreadyLeader
         | E::NoPeer
+        | E::Unskippable { .. }
         | E::Locked(_)
         | E::Foreign { .. } => request_failed(style, error.to_string(), None),
     }
@@ -141,6 +142,7 @@ pub fn cluster_operation(prefix: &str, error: &store::Error) -> Reply {
     match error {
         store::Error::NotLeader { .. } => no_leader(),
         store::Error::Overloaded(_) => retry_later(error),
+        store::Error::Unskippable { .. } => Reply::failure(StatusCode::CONFLICT, error),
         _ => Reply::failure(StatusCode::INTERNAL_SERVER_ERROR, format!("{prefix}{}", told(error))),
     }
 }

@@ -87,6 +87,8 @@ pub trait Ledger: Send + Sync + 'static {
     fn transfer<'a>(&'a self, target: Option<&'a str>, timeout: Duration) -> BoxFuture<'a, Result<(), Error>>;
     /// Makes the applied index durable and purges the log; false if there was nothing to do.
     fn snapshot(&self, trailing: Option<u64>) -> BoxFuture<'_, Result<bool, Error>>;
+    /// Passes over an entry that waits, or runs (leader only).
+    fn skip(&self, index: u64, timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>>;
 }
 
 /// SQLite's texts for what its grammar does not allow.
@@ -187,5 +189,9 @@ impl Ledger for Node {
 
     fn snapshot(&self, trailing: Option<u64>) -> BoxFuture<'_, Result<bool, Error>> {
         Box::pin(Node::snapshot(self, trailing))
+    }
+
+    fn skip(&self, index: u64, timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>> {
+        Box::pin(Node::skip(self, index, timeout))
     }
 }

@@ -120,6 +120,11 @@ impl Params {
         self.text("min_index").and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
+    /// `index`; `None` when absent or no number.
+    pub fn index(&self) -> Option<u64> {
+        self.text("index").and_then(|text| text.parse().ok())
+    }
+
     /// `atomic`, with its value honoured; present without one it means true.
     pub fn atomic(&self) -> Option<bool> {
         self.text("atomic").and_then(|text| boolean(&text))

@@ -74,6 +74,7 @@ enum Endpoint {
     Readyz,
     Snapshot,
     Hash,
+    Skip,
     Analyze,
     Licenses,
     Vars,
@@ -125,6 +126,7 @@ static TABLE: &[Route] = &[
     route("/debug/vars", Exactly, Methods::Any, Permission::Status, Json, Endpoint::Vars),
     route("/debug/pprof", Prefix, Methods::Any, Permission::Status, Nothing, Endpoint::Profiles),
     route("/quorlite/hash", Exactly, Methods::Get, Permission::Status, Json, Endpoint::Hash),
+    route("/quorlite/skip", Exactly, Methods::Post, Permission::Load, Json, Endpoint::Skip),
 ];
 
 impl Route {
@@ -233,6 +235,7 @@ async fn dispatch(route: &Route, call: Call) -> Reply {
         Endpoint::Readyz => endpoint::readyz::get(&call).await,
         Endpoint::Snapshot => endpoint::snapshot::post(&call).await,
         Endpoint::Hash => endpoint::hash::get(&call).await,
+        Endpoint::Skip => endpoint::skip::post(&call).await,
         Endpoint::Analyze => endpoint::analyze::answer(call).await,
         Endpoint::Licenses => endpoint::licenses::get(),
         Endpoint::Vars => endpoint::debug::vars(&call),

@@ -240,6 +240,7 @@ impl Ledger for Fake {
             database: PathBuf::from("/nowhere/db.sqlite"),
             log_bytes: 0,
             log_flushes: 0,
+            applying: None,
             snapshots: 0,
             restores: 0,
         }
@@ -356,6 +357,19 @@ impl Ledger for Fake {
         state.snapshots += 1;
         let is_new = state.snapshots == 1 && trailing == Some(5);
         Box::pin(std::future::ready(Ok(is_new)))
+    }
+
+    fn skip(&self, index: u64, _timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>> {
+        let what = "has been applied already";
+        let answer = if index <= 8 {
+            Err(Error::Unskippable { index, what })
+        } else {
+            Ok(Reply {
+                index: 11,
+                ..Reply::default()
+            })
+        };
+        Box::pin(std::future::ready(answer))
     }
 }
 

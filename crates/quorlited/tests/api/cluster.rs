@@ -233,3 +233,41 @@ async fn a_node_that_cannot_join_ends_and_answers_meanwhile() {
     server.until("/readyz?noleader", |answer| answer.status == 200).await;
     assert_eq!(server.exit().await.code(), Some(1));
 }
+
+#[tokio::test]
+async fn an_operator_gets_past_an_entry_that_runs() {
+    let trio = Trio::form().await;
+    let [first, second, third] = &trio.nodes[..] else {
+        panic!("three nodes")
+    };
+    first.say("/db/execute", r#"["CREATE TABLE t(a)"]"#).await;
+    // Hours, within its steps.
+    let hostile = r#"["INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c)
+        SELECT sum(length(printf('%.900000c', 'x') || x)) FROM c"]"#;
+    let body = hostile.replace('\n', " ");
+    let operate = async {
+        let runs_long = |answer: &crate::server::Answer| {
+            let raft = answer.json();
+            let since = raft["applying_for"].as_str().unwrap_or_default();
+            // Not "900ms".
+            since
+                .trim_end_matches('s')
+                .parse::<f64>()
+                .is_ok_and(|seconds| seconds >= 1.0)
+        };
+        let mut raft = Value::Null;
+        for node in [first, second, third] {
+            raft = node.until("/status?key=store.raft", runs_long).await.json();
+        }
+        let index = raft["applying_index"].as_u64().unwrap();
+        let skipped = second.post(&format!("/quorlite/skip?index={index}"), "").await;
+        assert_eq!(skipped.status, 200, "{}", skipped.body);
+        assert_eq!(skipped.json()["skipped"], index);
+    };
+    let (answer, ()) = tokio::join!(first.post("/db/execute", &body), operate);
+    assert!(answer.body.contains("passed over by an operator"), "{}", answer.body);
+    for node in [first, second, third] {
+        let written = node.say("/db/execute", r#"["INSERT INTO t VALUES(1)"]"#).await;
+        assert!(!written.contains("error"), "{written}");
+    }
+}

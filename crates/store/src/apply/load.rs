@@ -199,6 +199,9 @@ impl Applier {
                 Err(reply) => reply,
             },
         };
+        if self.skips.has_stopped() {
+            return self.apply_again(entry);
+        }
         let reply = indexed(reply, entry);
         self.advance_clock(load.clock_us);
         self.give_up(entry.position.index, load.load)?;
@@ -208,10 +211,7 @@ impl Applier {
     }
 
     fn commit_load(&mut self, entry: &Entry, reply: Reply) -> Result<Reply, Error> {
-        match self.commit()? {
-            None => Ok(reply),
-            Some(message) => self.apply_failed(entry, message),
-        }
+        self.end_alone(entry, reply)
     }
 
     fn run_text(&mut self, load: &Load) -> Result<Reply, Error> {

@@ -18,6 +18,7 @@
 mod checkpoint;
 mod keys;
 mod load;
+mod skip;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,9 +34,11 @@ pub use sqlite::{Error, Position};
 
 pub use load::Generations;
 
+use crate::skips::Skips;
 use checkpoint::{Checkpoints, START_FRAMES};
 use keys::{Claim, Keys};
 use load::{Loads, load_of};
+use skip::is_skippable;
 
 const SKIPPED: &str = "this entry was passed over by an operator: it has had no effect";
 const SETTINGS_FIXED: &str = "the cluster's settings are fixed: foreign keys and extensions cannot change";
@@ -82,8 +85,8 @@ pub struct Applier {
     /// `None` only while [`Self::replace`] exchanges the database, or after it failed.
     open: Option<Open>,
     options: Options,
-    /// Indexes to pass over that the log names only later.
-    skips_ahead: Vec<u64>,
+    /// Entries to pass over that the log names only later.
+    skips: Arc<Skips>,
     backfill_beside: bool,
     checkpoint_frames: u32,
     /// `None` while nobody serves loads.
@@ -105,6 +108,15 @@ enum Ended {
     Undo(Care, Resume),
 }
 
+/// What became of a transaction that should commit; it stands, unless it did.
+enum Committed {
+    Yes,
+    /// A failure that is no node failure.
+    Failed(String),
+    /// One of its entries is to be passed over.
+    Refused,
+}
+
 impl Applier {
     /// Opens the database at `path`, and creates it if there is none.
     ///
@@ -112,10 +124,11 @@ impl Applier {
     ///
     /// What [`Writer::open`] reports.
     pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
+        let skips = Arc::<Skips>::default();
         Ok(Self {
-            open: Some(Open::new(path, options, START_FRAMES)?),
+            open: Some(Open::new(path, options, START_FRAMES, &skips)?),
             options: options.clone(),
-            skips_ahead: Vec::new(),
+            skips,
             backfill_beside: false,
             checkpoint_frames: START_FRAMES,
             loads: None,
@@ -150,11 +163,9 @@ impl Applier {
         }
     }
 
-    /// Passes over the entries at `indexes` when they come, without running them.
-    ///
-    /// For entries that the log's later part says are to be skipped: the operator's way past one that no node survives.
-    pub fn skip_ahead(&mut self, indexes: impl IntoIterator<Item = u64>) {
-        self.skips_ahead.extend(indexes);
+    /// The entries that are to be passed over, to be told of more.
+    pub(crate) fn skips(&self) -> Arc<Skips> {
+        self.skips.clone()
     }
 
     /// Applies `batch`, which follows on the last applied entry, and answers a reply for each of its entries.
@@ -231,6 +242,7 @@ impl Applier {
             &generation.database(),
             &self.options,
             self.checkpoint_frames,
+            &self.skips,
         )?);
         #[cfg(feature = "mutations")]
         if mutation::is(mutation::Mutation::ForgetKey) {
@@ -288,10 +300,11 @@ impl Applier {
     }
 
     fn finish_together(&mut self, entries: &[Entry], before: usize, replies: &mut Vec<Reply>) -> Result<usize, Error> {
-        if self.commit()?.is_none() {
-            return Ok(entries.len());
+        match self.commit()? {
+            Committed::Yes => return Ok(entries.len()),
+            Committed::Failed(_) | Committed::Refused => {}
         }
-        // Something failed only now, a virtual table for one. Whose it was shows when each commits by itself.
+        // One is to be passed over, or something failed only now, a virtual table for one. Whose it was shows when each commits by itself.
         self.rollback()?;
         replies.truncate(before);
         for entry in entries {
@@ -306,8 +319,9 @@ impl Applier {
             self.begin()?;
             match self.apply_entry(entry, care, resume)? {
                 Ended::In(reply) => match self.commit()? {
-                    None => return Ok(reply),
-                    Some(message) => return self.apply_failed(entry, message),
+                    Committed::Yes => return Ok(reply),
+                    Committed::Failed(message) => return self.apply_failed(entry, message),
+                    Committed::Refused => resume = Resume::default(),
                 },
                 Ended::Undo(next, with) => {
                     care = next;
@@ -325,8 +339,9 @@ impl Applier {
         self.arrive(entry);
         let reply = indexed(Reply::failed(message, ""), entry);
         match self.commit()? {
-            None => Ok(reply),
-            Some(message) => Err(Error::Node {
+            Committed::Yes => Ok(reply),
+            Committed::Refused => self.apply_again(entry),
+            Committed::Failed(message) => Err(Error::Node {
                 what: format!("commit entry {}", entry.position.index),
                 message,
             }),
@@ -358,16 +373,34 @@ impl Applier {
         };
         self.keep(entry, write.key.as_ref(), &reply)?;
         self.arrive(entry);
+        self.end_alone(entry, reply)
+    }
+
+    /// Commits the transaction of one entry.
+    fn end_alone(&mut self, entry: &Entry, reply: Reply) -> Result<Reply, Error> {
         match self.commit()? {
-            None => Ok(reply),
-            Some(message) => self.apply_failed(entry, message),
+            Committed::Yes => Ok(reply),
+            Committed::Refused => self.apply_again(entry),
+            Committed::Failed(message) => self.apply_failed(entry, message),
         }
+    }
+
+    /// Undoes the transaction of one entry, and applies the entry once more: it may be passed over now.
+    fn apply_again(&mut self, entry: &Entry) -> Result<Reply, Error> {
+        self.rollback()?;
+        if stands_alone(entry) {
+            return self.apply_alone(entry);
+        }
+        self.apply_by_itself(entry, Care::Careful, Resume::default())
     }
 
     fn apply_entry(&mut self, entry: &Entry, care: Care, resume: Resume) -> Result<Ended, Error> {
         let skipped = self.is_skipped(entry);
         self.arrive(entry);
         if skipped {
+            self.mark_skipped(entry.position.index);
+        }
+        if skipped && is_skippable(entry) {
             return Ok(Ended::In(indexed(Reply::failed(SKIPPED, "skipped"), entry)));
         }
         let reply = match &entry.body {
@@ -381,13 +414,7 @@ impl Applier {
             Body::Command(command) => match &command.action {
                 None => Reply::default(),
                 Some(Action::Write(write)) => return self.apply_write(entry, write, care, resume),
-                Some(Action::Skip(skip)) => {
-                    let state = self.as_open_mut().writer.state_mut();
-                    if skip.index > entry.position.index && !state.skips.contains(&skip.index) {
-                        state.skips.push(skip.index);
-                    }
-                    Reply::default()
-                }
+                Some(Action::Skip(skip)) => self.apply_skip(entry, skip.index)?,
                 Some(Action::Settings(settings)) => self.apply_settings(settings),
                 Some(Action::Chunk(chunk)) => self.apply_chunk(entry, chunk)?,
                 // Reached when it is skipped: it stands alone otherwise.
@@ -402,7 +429,12 @@ impl Applier {
             return Ok(Ended::In(reply));
         }
         let writer = &mut self.as_open_mut().writer;
-        let ran = match writer.run(write, care, resume)? {
+        let conclusion = writer.run(write, care, resume)?;
+        if self.skips.has_stopped() {
+            return Ok(Ended::Undo(Care::Careful, Resume::default()));
+        }
+        let writer = &mut self.as_open_mut().writer;
+        let ran = match conclusion {
             Conclusion::Done(ran) => ran,
             Conclusion::NeedsCare => return Ok(Ended::Undo(Care::Careful, Resume::default())),
             Conclusion::RolledBack(resume) => return Ok(Ended::Undo(Care::Careful, resume)),
@@ -440,12 +472,6 @@ impl Applier {
             );
         }
         state.applied = Some(entry.position);
-        state.skips.retain(|skip| *skip > index);
-    }
-
-    fn is_skipped(&self, entry: &Entry) -> bool {
-        let index = entry.position.index;
-        self.skips_ahead.contains(&index) || self.as_open().writer.state().skips.contains(&index)
     }
 
     fn claim(&mut self, entry: &Entry, key: Option<&Key>) -> Result<Claim, Error> {
@@ -462,16 +488,21 @@ impl Applier {
         self.as_open_mut().writer.begin()
     }
 
-    /// Commits; answers the text of a failure that is no node failure.
-    fn commit(&mut self) -> Result<Option<String>, Error> {
+    /// Commits, unless an entry of the transaction is to be passed over.
+    fn commit(&mut self) -> Result<Committed, Error> {
+        let state = self.as_open().writer.state();
+        let through = state.applied.map_or(0, |at| at.index);
+        if !self.skips.seal(through, |index| state.skips.contains(&index)) {
+            return Ok(Committed::Refused);
+        }
         let open = self.as_open_mut();
         open.keys.write(&open.writer)?;
         match open.writer.commit()? {
             Ok(()) => {
                 open.keys.committed();
-                Ok(None)
+                Ok(Committed::Yes)
             }
-            Err(error) => Ok(Some(error.message)),
+            Err(error) => Ok(Committed::Failed(error.message)),
         }
     }
 
@@ -493,8 +524,10 @@ impl Applier {
 }
 
 impl Open {
-    fn new(path: &Path, options: &Options, checkpoint_frames: u32) -> Result<Self, Error> {
+    fn new(path: &Path, options: &Options, checkpoint_frames: u32, skips: &Skips) -> Result<Self, Error> {
         let writer = Writer::open(path, options)?;
+        let applied = writer.committed().applied.map_or(0, |at| at.index);
+        skips.attach(applied, writer.interrupt());
         Ok(Self {
             keys: Keys::load(&writer)?,
             checkpoints: Checkpoints::new(checkpoint_frames),

@@ -10,6 +10,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -21,10 +22,11 @@ use tokio::sync::oneshot;
 
 use crate::consensus::codec::{self, VoteMessage};
 use crate::consensus::kept::Kept;
-use crate::consensus::tail::Tail;
+use crate::consensus::tail::{Tail, skipped_by};
 use crate::consensus::types::{Entry, LogId, Types, Vote, log_id, position};
 use crate::executor::Executor;
 use crate::member::NodeId;
+use crate::skips::Skips;
 use crate::transport::BoxFuture;
 
 /// Bytes of bodies that one read for a peer gathers: a frame that is worth a system call and never delays the next.
@@ -51,20 +53,54 @@ pub(crate) struct LogStorage {
     log: Log,
     tail: Arc<Tail>,
     database: Arc<dyn Durable>,
+    skips: Arc<Skips>,
+    /// Entries through here were looked at for what they pass over.
+    seen: Arc<AtomicU64>,
     /// A vote that is flushed only with the next entry.
     #[cfg(feature = "mutations")]
     late: Arc<std::sync::Mutex<Option<Bytes>>>,
 }
 
 impl LogStorage {
-    pub(crate) fn new(log: Log, database: Arc<dyn Durable>) -> Self {
+    /// `applied`: through here the database has everything, and nothing can be passed over.
+    pub(crate) fn new(log: Log, database: Arc<dyn Durable>, skips: Arc<Skips>, applied: u64) -> Self {
         Self {
+            skips,
+            seen: Arc::new(AtomicU64::new(applied)),
             log,
             tail: Arc::new(Tail::default()),
             database,
             #[cfg(feature = "mutations")]
             late: Arc::default(),
         }
+    }
+
+    /// Everything through `through` is committed: tells apply of the entries that it is to pass over, before it gets there,
+    /// and while it works on one of them.
+    ///
+    /// # Errors
+    ///
+    /// When the log could not be read.
+    pub(crate) fn announce_skips(&self, through: u64) -> io::Result<()> {
+        let after = self.seen.fetch_max(through, Ordering::AcqRel);
+        if after >= through {
+            return Ok(());
+        }
+        if let Some(skips) = self.tail.skips(after, through) {
+            skips.into_iter().for_each(|index| self.skips.announce(index));
+            return Ok(());
+        }
+        let purged = self.log.state().purged.map_or(0, |at| at.index);
+        let mut next = after.max(purged) + 1;
+        while next <= through {
+            let part = self.entries(next, through + 1, APPEND_BYTES_MAX)?;
+            let Some(last) = part.last() else { break };
+            next = last.log_id.index + 1;
+            part.iter()
+                .filter_map(skipped_by)
+                .for_each(|index| self.skips.announce(index));
+        }
+        Ok(())
     }
 
     /// Entries of `start..end`, about `bytes_max` of them, at least one when the log has it.
@@ -165,7 +201,7 @@ impl RaftLogStorage<Types> for LogStorage {
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         self.log
             .save_committed(committed.as_ref().map(|id| to_log(position(id))));
-        Ok(())
+        committed.map_or(Ok(()), |id| self.announce_skips(id.index))
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use openraft::EntryPayload;
 
 use crate::consensus::types::{Entry, LogId};
+use command::entry::Action;
 
 /// Bytes of bodies that the tail keeps. Enough for a second of full load, little beside a database's page cache.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -109,9 +110,33 @@ impl Tail {
         Some(taken)
     }
 
+    /// The entries after `after` and through `through` that pass over another; `None` when the tail does not hold all.
+    pub(crate) fn skips(&self, after: u64, through: u64) -> Option<Vec<u64>> {
+        let state = self.lock();
+        let first = state.entries.front()?.log_id.index;
+        let last = state.entries.back()?.log_id.index;
+        let offset = usize::try_from((after + 1).checked_sub(first)?).ok()?;
+        (last >= through).then(|| {
+            let committed = state.entries.iter().skip(offset);
+            let committed = committed.take_while(|entry| entry.log_id.index <= through);
+            committed.filter_map(skipped_by).collect()
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while it was held leaves whole entries behind: the deque is consistent between statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The index that an entry passes over.
+pub(crate) fn skipped_by(entry: &Entry) -> Option<u64> {
+    let EntryPayload::Normal(proposal) = &entry.payload else {
+        return None;
+    };
+    match &proposal.command().action {
+        Some(Action::Skip(skip)) => Some(skip.index),
+        Some(Action::Write(_) | Action::Settings(_) | Action::Chunk(_) | Action::Load(_)) | None => None,
     }
 }
 

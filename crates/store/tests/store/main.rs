@@ -8,4 +8,5 @@ mod lone;
 mod membership;
 mod network;
 mod restarts;
+mod skip;
 mod support;

@@ -34,7 +34,11 @@ fn key(forwarded: &Forwarded) -> Option<Key> {
     match forwarded.operation.as_ref().unwrap() {
         Operation::Execute(sql) | Operation::Query(sql) | Operation::Request(sql) => sql.key.clone(),
         Operation::Load(load) => load.key.clone(),
-        Operation::Remove(_) | Operation::StepDown(_) | Operation::Backup(_) | Operation::Gather(_) => None,
+        Operation::Remove(_)
+        | Operation::StepDown(_)
+        | Operation::Backup(_)
+        | Operation::Gather(_)
+        | Operation::Skip(_) => None,
     }
 }
 

@@ -316,6 +316,7 @@ fn not_written(error: &store::Error) -> Tried {
         | E::UnknownNode
         | E::AlreadyLeader
         | E::NoPeer
+        | E::Unskippable { .. }
         | E::Locked(_)
         | E::Foreign { .. } => Tried::Refused {
             message: text,

@@ -769,6 +769,25 @@ async fn snapshots_and_hashes() {
 }
 
 #[tokio::test]
+async fn an_entry_is_skipped_by_its_index() {
+    let world = World::leading();
+    let skipped = post(&world, "/quorlite/skip?index=9", "").await;
+    let answer: serde_json::Value = serde_json::from_str(&skipped.body).unwrap();
+    assert_eq!((&answer["skipped"], &answer["by"]), (&9.into(), &11.into()));
+    let late = post(&world, "/quorlite/skip?index=8", "").await;
+    assert_eq!(late.status, StatusCode::CONFLICT.as_u16());
+    assert!(
+        late.body.starts_with("entry 8 has been applied already"),
+        "{}",
+        late.body
+    );
+    for target in ["/quorlite/skip", "/quorlite/skip?index=last"] {
+        let refused = post(&world, target, "").await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST.as_u16(), "{target}");
+    }
+}
+
+#[tokio::test]
 async fn status_tells_what_tools_read() {
     let world = World::leading();
     let tree: serde_json::Value = serde_json::from_str(&get(&world, "/status?pretty").await.body).unwrap();

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use command::entry::{Action, Command, Settings, Skip};
+use sqlite::Interrupt;
+
+use crate::skips::Skips;
 
 use super::{Body, Entry, Fixture, Position, action, entry, error_of, execute};
 
@@ -71,7 +74,7 @@ fn a_skipped_entry_has_no_effect() {
         .apply(&[action(2, Action::Skip(Skip { index: 4 }))])
         .unwrap();
     it.reopen();
-    it.applier().skip_ahead([5]);
+    it.applier().skips().announce(5);
     let insert = |index| entry(index, execute(&["INSERT INTO t VALUES(1)"]));
     let replies = it
         .applier()
@@ -83,6 +86,40 @@ fn a_skipped_entry_has_no_effect() {
         .collect();
     assert_eq!(codes, [None, Some("skipped"), Some("skipped"), None]);
     assert_eq!(it.ask("SELECT group_concat(a) FROM t"), "1,1");
+}
+
+#[test]
+fn what_was_run_cannot_be_skipped_any_more() {
+    let mut it = Fixture::new();
+    it.execute("CREATE TABLE t(a)");
+    let insert = |index| entry(index, execute(&["INSERT INTO t VALUES(1)"]));
+    let skip = |index, of| action(index, Action::Skip(Skip { index: of }));
+    it.applier().skips().announce(3);
+    it.applier()
+        .apply(&[insert(2), insert(3), insert(4), skip(5, 3)])
+        .unwrap();
+    it.reopen();
+    it.applier().apply(&[skip(6, 3)]).unwrap();
+    assert_eq!(it.ask("SELECT group_concat(a) FROM t"), "1,1");
+    assert!(it.applier().skips().hold(7).is_none(), "applied");
+    let error = it.applier().apply(&[skip(8, 4)]).unwrap_err();
+    assert!(error.to_string().contains("skip entry 4"), "{error}");
+}
+
+#[test]
+fn a_skip_that_comes_before_the_commit_undoes_the_entry() {
+    let skips = Skips::default();
+    skips.attach(7, Interrupt::default());
+    skips.announce(9);
+    assert!(skips.seal(8, |_| false));
+    assert!(!skips.seal(10, |_| false), "9 was run");
+    assert!(skips.seal(10, |index| index == 9), "9 was passed over");
+    let skips = Arc::new(skips);
+    let hold = skips.hold(12);
+    assert!(skips.seal(11, |_| false));
+    assert!(!skips.seal(12, |_| false), "held");
+    drop(hold);
+    assert!(skips.seal(12, |_| false), "let go");
 }
 
 #[test]

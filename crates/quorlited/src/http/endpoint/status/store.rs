@@ -84,6 +84,8 @@ fn raft(door: &Door, status: &Status) -> Value {
         "flushed_index": status.flushed,
         "commit_index": status.committed,
         "applied_index": status.applied.0,
+        "applying_index": status.applying.map_or(0, |(index, _)| index),
+        "applying_for": duration::text(status.applying.map_or(std::time::Duration::ZERO, |(_, since)| since)),
         "fsm_pending": status.committed.saturating_sub(status.applied.0),
         "last_snapshot_index": status.snapshot.0,
         "last_snapshot_term": status.snapshot.1,
