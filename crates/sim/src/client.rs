@@ -207,6 +207,7 @@ impl Client {
             return Attempt::Refused;
         };
         let Running { life, node, .. } = running;
+        self.world.machines[machine].moving().await;
         let mut write = node.stamp(statements, Kind::Execute, is_atomic);
         write.key = key;
         let result = tokio::select! {
@@ -214,6 +215,7 @@ impl Client {
             _ = life.died() => return Attempt::Unknown,
             result = node.write(write, PATIENCE) => result,
         };
+        self.world.machines[machine].moving().await;
         if !life.is_alive() {
             return Attempt::Unknown;
         }
@@ -298,6 +300,8 @@ impl Client {
             _ = running.life.died() => return None,
             confirmed = running.node.confirm(request) => confirmed,
         };
+        // What was confirmed must still hold when the process goes on after standing still.
+        self.world.machines[machine].moving().await;
         (confirmed.is_ok() && running.life.is_alive()).then_some(running)
     }
 

@@ -19,7 +19,9 @@ const SEEDS_OF_ALL_KINDS: usize = 40;
 /// What must have happened.
 const EXPECTED: &[&str] = &[
     "acknowledged",
+    "bit rot",
     "blackout",
+    "clock drift",
     "clock jump",
     "coup",
     "disk error",
@@ -29,6 +31,7 @@ const EXPECTED: &[&str] = &[
     "kill",
     "linearizable reads",
     "one-way cut",
+    "pause",
     "power loss",
     "register operations",
     "replacement",

@@ -26,6 +26,7 @@ use crate::disk::ProcessDisk;
 use crate::files::{MachineFiles, ProcessFiles};
 use crate::life::{Death, Life};
 use crate::network::MachineId;
+use crate::rot;
 use crate::space::STARTS_MAX;
 use crate::world::World;
 
@@ -49,12 +50,27 @@ pub struct Machine {
     files: MachineFiles,
     state: Mutex<State>,
     running: watch::Sender<Option<Running>>,
+    /// Pauses that have not ended.
+    pauses: watch::Sender<u64>,
 }
 
 struct State {
+    /// What became of the bits of its files.
+    rot: Rot,
     chance: Chance,
     disk: MemDisk,
     starts: u64,
+}
+
+/// Bits of the log that flip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rot {
+    /// All are as they were written.
+    None,
+    /// Some will flip when the machine is down.
+    Due,
+    /// Some have.
+    Done,
 }
 
 /// A process that answers.
@@ -85,8 +101,10 @@ impl Machine {
                 chance,
                 disk: MemDisk::new(),
                 starts: 0,
+                rot: Rot::None,
             }),
             running: watch::Sender::new(None),
+            pauses: watch::Sender::new(0),
         }
     }
 
@@ -107,6 +125,39 @@ impl Machine {
         }
     }
 
+    /// Its process stands still until [`Self::resume`]: what comes is kept, nothing leaves.
+    pub fn pause(&self) {
+        self.pauses.send_modify(|pauses| *pauses += 1);
+    }
+
+    /// A pause ends.
+    pub fn resume(&self) {
+        self.pauses.send_modify(|pauses| *pauses = pauses.saturating_sub(1));
+    }
+
+    /// Waits until its process does not stand still.
+    pub async fn moving(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.pauses.subscribe().wait_for(|pauses| *pauses == 0).await.map(drop);
+    }
+
+    /// Bits of its files flip when it is down next.
+    pub fn let_rot(&self) {
+        lock(&self.state).rot = Rot::Due;
+    }
+
+    /// Bits of its files have flipped, or will.
+    pub fn is_rotten(&self) -> bool {
+        lock(&self.state).rot != Rot::None
+    }
+
+    /// The node tells of its damage, as it must: the machine is replaced by one with an empty disk.
+    fn give_up(&self, world: &World, life: &Life, problem: &str) {
+        world.counts.add("damage refused");
+        world.trace.line(&self.name, format_args!("is given up: {problem}"));
+        life.die(Death::Wipe);
+    }
+
     /// Starts its process again and again, until the world ends.
     pub async fn supervise(&self, world: &Arc<World>) {
         let mut death = None;
@@ -114,6 +165,10 @@ impl Machine {
             let (life, opened) = self.boot(world, death).await;
             let node = match opened {
                 Ok(running) => self.run(world, running).await,
+                Err(problem) if life.is_alive() && self.is_rotten() && tells_of_damage(&problem) => {
+                    self.give_up(world, &life, &problem);
+                    None
+                }
                 Err(problem) if life.is_alive() => {
                     world.doom(format!("{} does not start: {problem}", life.name));
                     life.die(Death::Kill);
@@ -201,7 +256,14 @@ impl Machine {
                 let State { chance, disk, .. } = state;
                 disk.crash(&mut |bound| chance.below(bound));
             }
-            Death::Wipe => state.disk = MemDisk::new(),
+            Death::Wipe => {
+                state.disk = MemDisk::new();
+                state.rot = Rot::None;
+            }
+        }
+        if state.rot == Rot::Due {
+            let State { chance, disk, rot, .. } = state;
+            *rot = if rot::flip(disk, chance) { Rot::Done } else { Rot::None };
         }
         Ok(())
     }
@@ -237,7 +299,9 @@ impl Machine {
             biased;
             _ = life.died() => {}
             reason = node.stopped() => if life.is_alive() {
-                if life.may_stop() {
+                if self.is_rotten() && tells_of_damage(&reason) {
+                    self.give_up(world, &life, &reason);
+                } else if life.may_stop() {
                     world.trace.line(&self.name, format_args!("stopped by itself: {reason}"));
                     life.die(Death::PowerLoss);
                 } else {
@@ -271,6 +335,11 @@ impl Machine {
         tokio::time::sleep(pause).await;
         death
     }
+}
+
+/// A message says that the files are damaged.
+fn tells_of_damage(problem: &str) -> bool {
+    problem.contains("is damaged at offset")
 }
 
 /// The address of a machine.

@@ -28,6 +28,7 @@ mod machine;
 mod nemesis;
 mod network;
 mod plan;
+mod rot;
 mod run;
 mod space;
 mod sql;
@@ -64,7 +65,7 @@ fn start() -> Result<ExitCode> {
         is_twice,
     } = arguments;
     match (seed, seeds) {
-        (Some(seed), None) => run::run(Plan::new(seed), mutation, Show { is_loud, log }, scratch),
+        (Some(seed), None) => run::run(Plan::new(seed, mutation), mutation, Show { is_loud, log }, scratch),
         (None, Some(seeds)) => explore::explore(
             seeds,
             Options {

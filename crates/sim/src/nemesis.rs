@@ -53,6 +53,9 @@ impl Nemesis {
                 self.world.network.reset(machine, other);
             }
             Fault::ClockJump => self.jump(machine),
+            Fault::ClockDrift => self.drift(machine),
+            Fault::Pause => self.pause(machine),
+            Fault::BitRot => self.rot(machine),
             Fault::DiskError => self.disk_error(machine),
             Fault::SlowDisk => self.slow_disk(machine),
             Fault::Snapshot => self.snapshot(machine).await,
@@ -145,6 +148,50 @@ impl Nemesis {
         self.note("clock jump", machine);
         let error = i64::try_from(self.chance.below(20_000_000)).unwrap_or(0) - 10_000_000;
         self.world.machines[machine].clock.jump(error);
+    }
+
+    /// A clock runs up to a twentieth too fast or too slow.
+    fn drift(&mut self, machine: MachineId) {
+        self.note("clock drift", machine);
+        let drift = i64::try_from(self.chance.below(100_000)).unwrap_or(0) - 50_000;
+        self.world.machines[machine].clock.drift(drift);
+    }
+
+    /// A process stands still: what reaches it waits, its flushes do not end, nobody hears it.
+    fn pause(&mut self, machine: MachineId) {
+        self.note("pause", machine);
+        let mut routes = Vec::new();
+        for other in (0..self.world.machines.len()).filter(|other| *other != machine) {
+            routes.extend([(machine, other), (other, machine)]);
+        }
+        for (from, to) in &routes {
+            self.world.network.change(*from, *to, |route| route.is_held = true);
+        }
+        let pause = self.chance.millis(50, 4000);
+        self.world.machines[machine].pause();
+        self.world.machines[machine].clock.stand_still(pause);
+        let world = self.world.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            world.machines[machine].resume();
+            for (from, to) in routes {
+                world.network.change(from, to, |route| route.is_held = false);
+            }
+        });
+    }
+
+    /// Bits of a log flip; its node must notice, and is replaced then. One at a time: two are a majority.
+    fn rot(&mut self, machine: MachineId) {
+        let is_any_rotten = self.world.machines.iter().any(|machine| machine.is_rotten());
+        if is_any_rotten || !self.world.is_whole() {
+            return;
+        }
+        let Some(running) = self.world.machines[machine].running() else {
+            return;
+        };
+        self.note("bit rot", machine);
+        self.world.machines[machine].let_rot();
+        running.life.die(*self.chance.pick(&[Death::Kill, Death::PowerLoss]));
     }
 
     /// One of the next writes or flushes fails; the process must stop, and its machine is switched off.
@@ -248,7 +295,8 @@ impl Nemesis {
     /// Removes a node for certain, wipes its machine, and leaves it to the repairs to add what comes back.
     async fn replace(&mut self, machine: MachineId) {
         // Two replacements at once could ask for more than a minority.
-        if !self.world.is_whole() {
+        let is_any_rotten = self.world.machines.iter().any(|machine| machine.is_rotten());
+        if is_any_rotten || !self.world.is_whole() {
             return;
         }
         let name = self.world.machines[machine].name.clone();

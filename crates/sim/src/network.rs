@@ -171,7 +171,8 @@ impl Network {
 
     fn reach(&self, from: MachineId, to: MachineId) -> Reached {
         let inside = self.inside();
-        let is_cut = |pair| inside.routes.get(&pair).is_some_and(|route: &Route| route.is_cut);
+        let is_shut = |route: &Route| route.is_cut || route.is_held;
+        let is_cut = |pair| inside.routes.get(&pair).is_some_and(is_shut);
         if is_cut((from, to)) || is_cut((to, from)) {
             return Reached::Silence;
         }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use mutation::Mutation;
+
 use crate::chance::Chance;
 
 /// A kind of fault, or of operation that is worth a fault.
@@ -26,6 +28,12 @@ pub enum Fault {
     Reset,
     /// A machine's clock jumps.
     ClockJump,
+    /// A machine's clock runs fast or slow from now on.
+    ClockDrift,
+    /// A process stands still for a while.
+    Pause,
+    /// Bits flip in the log while its machine is down.
+    BitRot,
     /// A disk fails a write or a flush.
     DiskError,
     /// A disk takes long to flush.
@@ -50,12 +58,15 @@ const WEIGHTS: &[(u64, Fault)] = &[
     (4, Fault::SlowRoute),
     (4, Fault::Reset),
     (3, Fault::ClockJump),
+    (2, Fault::ClockDrift),
+    (5, Fault::Pause),
+    (5, Fault::BitRot),
     (3, Fault::DiskError),
     (3, Fault::SlowDisk),
     (6, Fault::Snapshot),
     (4, Fault::Transfer),
     (4, Fault::Replacement),
-    (2, Fault::Coup),
+    (3, Fault::Coup),
 ];
 
 /// A run, as its seed has it.
@@ -87,7 +98,9 @@ pub struct Plan {
 
 impl Plan {
     /// The plan of `seed`.
-    pub fn new(seed: u64) -> Plan {
+    ///
+    /// Where a guard is missing, half of all faults are of the kind that it is there for.
+    pub fn new(seed: u64, mutation: Option<Mutation>) -> Plan {
         let mut chance = Chance::new(seed, "plan");
         let mut faults = Vec::new();
         for (weight, fault) in WEIGHTS {
@@ -96,6 +109,9 @@ impl Plan {
         }
         if faults.iter().all(|(weight, _)| *weight == 0) {
             faults = WEIGHTS.to_vec();
+        }
+        if let Some(fault) = mutation.and_then(provoking) {
+            faults.push((faults.iter().map(|(weight, _)| weight).sum(), fault));
         }
         Plan {
             seed,
@@ -110,5 +126,23 @@ impl Plan {
             unlucky_starts: *chance.pick(&[4, 12, 1_000_000]),
             foreign_keys: chance.one_in(2),
         }
+    }
+}
+
+/// The kind of fault that shows soonest that a guard is missing, if some kinds never show it.
+fn provoking(mutation: Mutation) -> Option<Fault> {
+    match mutation {
+        Mutation::LoseVote => Some(Fault::Coup),
+        Mutation::ForgetKey => Some(Fault::Replacement),
+        Mutation::IgnoreFailedFlush => Some(Fault::DiskError),
+        Mutation::NoSqliteSync | Mutation::PurgeBeforeDurable => Some(Fault::Snapshot),
+        Mutation::NoLogFlush
+        | Mutation::AckBeforeMajority
+        | Mutation::ApplyTwice
+        | Mutation::ReadWithoutIndex
+        | Mutation::OldTransaction
+        | Mutation::NoSavepoint
+        | Mutation::LocalRandom
+        | Mutation::LocalClock => None,
     }
 }

@@ -199,6 +199,9 @@ impl Flow {
     /// Waits while the route is cut; false once the stream has no patience left.
     async fn wait_for_route(&self) -> bool {
         let (from, to) = self.route;
+        if self.network.route(from, to).is_held && !self.wait_while_held().await {
+            return false;
+        }
         if !self.network.route(from, to).is_cut {
             return true;
         }
@@ -218,6 +221,26 @@ impl Flow {
             biased;
             () = self.link.broken() => false,
             healed = tokio::time::timeout(patience, healed) => healed.is_ok(),
+        }
+    }
+}
+
+impl Flow {
+    /// Waits until neither end stands still, with all patience; false when the stream broke meanwhile.
+    async fn wait_while_held(&self) -> bool {
+        let (from, to) = self.route;
+        let mut changed = self.network.0.changed.subscribe();
+        let moves = async {
+            while self.network.route(from, to).is_held {
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.link.broken() => false,
+            () = moves => true,
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Route {
     pub slowness: u32,
     /// Nothing arrives.
     pub is_cut: bool,
+    /// An end stands still: nothing arrives, and nothing breaks.
+    pub is_held: bool,
 }
 
 impl Default for Route {
@@ -27,6 +29,7 @@ impl Default for Route {
             jitter: Duration::from_millis(1),
             slowness: 1,
             is_cut: false,
+            is_held: false,
         }
     }
 }
