@@ -326,16 +326,19 @@ impl Core {
         }
     }
 
-    /// Stops the node if it has acknowledged more to the leader of `term` than it started with.
+    /// Stops the node if it has acknowledged more to the leader of `term` than it started with. Consensus has ended
+    /// before anybody is told: a node that lost entries must not help to elect a leader without them meanwhile.
     ///
     /// # Errors
     ///
     /// What is missing: consensus must not hear of the request.
-    pub(crate) fn check_kept(&self, term: u64, acknowledged: u64) -> std::io::Result<()> {
-        self.kept.check(term, acknowledged).map_err(|reason| {
-            self.progress.stop(reason.clone());
-            std::io::Error::other(reason)
-        })
+    pub(crate) async fn check_kept(&self, term: u64, acknowledged: u64) -> std::io::Result<()> {
+        let Err(reason) = self.kept.check(term, acknowledged) else {
+            return Ok(());
+        };
+        self.shutdown().await;
+        self.progress.stop(reason.clone());
+        Err(std::io::Error::other(reason))
     }
 
     /// Notes that the leader was heard at `at`: one whose request was not refused for its term.

@@ -91,7 +91,7 @@ async fn answer(core: &Core, ask: ControlAskKind) -> io::Result<ControlAnswerKin
         ControlAskKind::Heartbeat(ask) => {
             let acknowledged = ask.acknowledged;
             let request = AppendEntriesRequest::<Types>::try_from(ask)?;
-            core.check_kept(request.vote.leader_id.term, acknowledged)?;
+            core.check_kept(request.vote.leader_id.term, acknowledged).await?;
             let (at, committed) = (Instant::now(), committed(&request));
             let response = raft.append_entries(request).await.map_err(io::Error::other)?;
             if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
@@ -129,12 +129,9 @@ async fn append(core: &Arc<Core>, duplex: Duplex) -> io::Result<()> {
             let ask: AppendAsk = wire::read(rx.recv().await?).ok()?;
             let acknowledged = ask.acknowledged;
             let request = AppendEntriesRequest::<Types>::try_from(ask)
-                .and_then(|request| {
-                    core.check_kept(request.vote.leader_id.term, acknowledged)?;
-                    Ok(request)
-                })
                 .inspect_err(|error| debug!(%error, "append refused"))
                 .ok()?;
+            core.check_kept(request.vote.leader_id.term, acknowledged).await.ok()?;
             let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
             asked.push_back((Instant::now(), committed(&request)));
             Some((request, rx))

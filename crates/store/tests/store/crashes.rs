@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use store::member::NodeId;
+use store::status::Role;
 use store::{Error, Node};
 
 use crate::support::{Cluster, PATIENCE, Switchboard, config, ids, open, reopen, succeed, until};
@@ -155,6 +156,8 @@ async fn a_follower_that_was_put_back_to_an_older_copy_stops() {
     let reason = reason.expect("it stops");
     assert!(reason.contains("put back from an older copy"), "{reason}");
     assert!(rewound.applied() < index, "it was appended to");
+    // It would vote for the third, which lacks the entry as well.
+    assert_eq!(rewound.status().role, Role::Shutdown);
     let _third = reopen(third, &cluster.board).await;
     succeed(&leader, &["INSERT INTO t VALUES(2)"]).await;
 }
