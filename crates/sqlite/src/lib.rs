@@ -25,6 +25,7 @@ mod gather;
 mod guard;
 mod home;
 mod interrupt;
+mod kept;
 pub mod keys;
 pub mod load;
 pub mod meta;

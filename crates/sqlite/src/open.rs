@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::ffi;
 
 /// How long a reader waits for the rare exclusive locks (recovery of the WAL, the last moment of a checkpoint).
-const READER_BUSY: Duration = Duration::from_millis(5000);
+pub(crate) const READER_BUSY: Duration = Duration::from_millis(5000);
 
 /// How long the writer waits for recovery by another connection; nothing else may hold it up.
 const WRITER_BUSY: Duration = Duration::from_millis(5000);

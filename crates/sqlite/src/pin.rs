@@ -49,9 +49,9 @@ impl Pin {
         let mut connection = open::open_reader(&generation.database(), options)?;
         let watch = Watch::install(&mut connection, clock)?;
         watch.begin(Bounds {
-            cancel: bounds.cancel,
-            deadline: None,
+            cancel: Some(bounds.cancel),
             age_limit: watch.now().checked_add(bounds.age_max),
+            ..Bounds::default()
         });
         connection
             .execute_batch("BEGIN")
@@ -85,7 +85,7 @@ impl Pin {
         match self.watch.check() {
             None => Ok(()),
             Some(Cut::Cancelled) => Err(Error::Interrupted),
-            Some(Cut::Age | Cut::Deadline) => Err(Error::Expired { age_max: self.age_max }),
+            Some(Cut::Age | Cut::Deadline | Cut::Quantum) => Err(Error::Expired { age_max: self.age_max }),
         }
     }
 

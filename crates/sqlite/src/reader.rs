@@ -29,6 +29,9 @@ use crate::ffi::statement::{Session, Statement, StatementError, Step};
 use crate::guard::{Denied, Guard, Unprepared};
 use crate::watch::{Bounds, Cancel, Clock, Cut, Watch};
 
+mod brief;
+pub(crate) use brief::{AtOnce, Knowledge};
+
 /// Statements kept by one reader: what an application repeats, not all that it ever sent.
 const STATEMENTS_KEPT: usize = 64;
 
@@ -46,6 +49,7 @@ pub struct Reader {
     session: Session,
     watch: Arc<Watch>,
     guard: Arc<Guard>,
+    knowledge: Arc<Knowledge>,
     age_max: Duration,
 }
 
@@ -98,8 +102,15 @@ impl Reader {
             session: Session::new(connection, STATEMENTS_KEPT),
             watch,
             guard,
+            knowledge: Arc::default(),
             age_max,
         })
+    }
+
+    /// Shares what other readers of the same database know.
+    pub(crate) fn sharing(mut self, knowledge: Arc<Knowledge>) -> Self {
+        self.knowledge = knowledge;
+        self
     }
 
     /// Runs `statements` and shows their results to `sink`, one element for each text that is not exactly empty.
@@ -175,9 +186,10 @@ impl Reader {
     /// Starts the age of a snapshot.
     fn begin_watch(&self, options: &QueryOptions, cancel: &Cancel) {
         self.watch.begin(Bounds {
-            cancel: cancel.clone(),
+            cancel: Some(cancel.clone()),
             deadline: options.deadline,
             age_limit: self.watch.now().checked_add(self.age_max),
+            quantum: None,
         });
     }
 
@@ -279,7 +291,9 @@ impl Reader {
         options: &QueryOptions,
         sink: &mut dyn RowSink,
     ) -> Result<(), Halt> {
+        let prepared = ready.statement.reprepared();
         let mut execution = ready.statement.begin();
+        execution.forget_steps();
         let mut step = match bindings.bind(&mut execution) {
             Ok(()) if ready.is_write => Err(Halt::Message(WRITE_THROUGH_READ.to_owned())),
             Ok(()) => execution.step().map_err(Halt::from),
@@ -302,6 +316,9 @@ impl Reader {
                 return Err(Halt::Cut(cut));
             }
         }
+        let steps = execution.steps();
+        drop(execution);
+        self.learn(&ready, steps, ready.statement.reprepared() != prepared);
         Ok(())
     }
 
@@ -333,13 +350,15 @@ impl Reader {
         match (error.primary(), self.watch.check()) {
             (ffi::SQLITE_READONLY, _) => Ok(WRITE_THROUGH_READ.to_owned()),
             (ffi::SQLITE_INTERRUPT, Some(cut)) => self.cut_text(cut),
+            // Who may wait does so in SQLite.
+            (ffi::SQLITE_BUSY, _) if self.watch.is_hasty() => Err(Error::Interrupted),
             _ => Ok(error.message.clone()),
         }
     }
 
     fn cut_text(&self, cut: Cut) -> Result<String, Error> {
         match cut {
-            Cut::Cancelled => Err(Error::Interrupted),
+            Cut::Cancelled | Cut::Quantum => Err(Error::Interrupted),
             Cut::Deadline => Ok(TIMEOUT.to_owned()),
             Cut::Age => Ok(format!(
                 "query cut: it held its snapshot for more than {:?}",

@@ -13,8 +13,8 @@ use rusqlite::Connection;
 
 use crate::error::Error;
 
-/// Steps of SQLite's virtual machine between two questions: some tens of microseconds.
-const STEPS_BETWEEN_QUESTIONS: i32 = 2000;
+/// Steps of SQLite's virtual machine between two questions: some microseconds, and one part in a hundred of the time.
+pub(crate) const STEPS_BETWEEN_QUESTIONS: i32 = 500;
 
 /// The monotonic clock.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
@@ -34,14 +34,26 @@ pub(crate) enum Cut {
     Deadline,
     /// The read transaction has reached its greatest age.
     Age,
+    /// It was to be short, and is not.
+    Quantum,
 }
 
 /// What is watched while something runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bounds {
-    pub(crate) cancel: Cancel,
+    pub(crate) cancel: Option<Cancel>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) age_limit: Option<Instant>,
+    pub(crate) quantum: Option<Quantum>,
+}
+
+/// What a statement may take that runs where others wait for the thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quantum {
+    /// Questions that SQLite may still ask, each worth [`STEPS_BETWEEN_QUESTIONS`].
+    pub(crate) questions: u32,
+    /// When its time is over.
+    pub(crate) until: Instant,
 }
 
 /// What SQLite's progress handler asks.
@@ -82,7 +94,7 @@ impl Watch {
         });
         let asked = Arc::clone(&watch);
         connection
-            .progress_handler(STEPS_BETWEEN_QUESTIONS, Some(move || asked.check().is_some()))
+            .progress_handler(STEPS_BETWEEN_QUESTIONS, Some(move || asked.question().is_some()))
             .map_err(Error::sqlite("watch a connection"))?;
         Ok(watch)
     }
@@ -95,6 +107,21 @@ impl Watch {
     /// Watches nothing more, and lets go of the handle.
     pub(crate) fn end(&self) {
         self.begin(Bounds::default());
+    }
+
+    /// SQLite asks, after [`STEPS_BETWEEN_QUESTIONS`].
+    fn question(&self) -> Option<Cut> {
+        let mut state = self.state();
+        if let Some(quantum) = &mut state.bounds.quantum {
+            quantum.questions = quantum.questions.saturating_sub(1);
+        }
+        drop(state);
+        self.check()
+    }
+
+    /// A quantum is set: nothing may be waited for.
+    pub(crate) fn is_hasty(&self) -> bool {
+        self.state().bounds.quantum.is_some()
     }
 
     /// Is a bound passed? Once one is, it stays passed until the next [`Self::begin`].
@@ -118,10 +145,13 @@ impl Watch {
 
 impl Bounds {
     fn passed(&self, clock: &Clock) -> Option<Cut> {
-        if self.cancel.is_cancelled() {
+        if self.cancel.as_ref().is_some_and(Cancel::is_cancelled) {
             return Some(Cut::Cancelled);
         }
-        if self.deadline.is_none() && self.age_limit.is_none() {
+        if self.quantum.is_some_and(|quantum| quantum.questions == 0) {
+            return Some(Cut::Quantum);
+        }
+        if self.deadline.is_none() && self.age_limit.is_none() && self.quantum.is_none() {
             return None;
         }
         let now = clock();
@@ -130,6 +160,8 @@ impl Bounds {
             Some(Cut::Deadline)
         } else if has_passed(self.age_limit) {
             Some(Cut::Age)
+        } else if has_passed(self.quantum.map(|quantum| quantum.until)) {
+            Some(Cut::Quantum)
         } else {
             None
         }

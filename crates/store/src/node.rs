@@ -105,6 +105,11 @@ impl Node {
         !*self.inner.closing.borrow() && self.inner.core.expects_leader()
     }
 
+    /// [`Self::leader`] is this node. Cheap enough for every request.
+    pub fn leads(&self) -> bool {
+        self.inner.core.leads()
+    }
+
     /// This node leads, as far as it knows.
     pub fn is_leader(&self) -> bool {
         self.inner.core.with_metrics(membership::leads)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
-use hyper::{HeaderMap, Method, StatusCode};
+use hyper::{HeaderMap, Method, StatusCode, Uri};
 
 use super::door::Door;
 use super::params::Params;
@@ -23,8 +23,8 @@ pub struct Call {
     pub door: Arc<Door>,
     /// The method.
     pub method: Method,
-    /// Path and query string, as they came.
-    pub target: String,
+    /// Path and query string.
+    pub uri: Uri,
     /// The headers.
     pub headers: HeaderMap,
     /// The query string.
@@ -36,6 +36,11 @@ pub struct Call {
 }
 
 impl Call {
+    /// Path and query string, as they came.
+    pub fn target(&self) -> &str {
+        self.uri.path_and_query().map_or("/", |target| target.as_str())
+    }
+
     /// Reads the whole body.
     ///
     /// # Errors

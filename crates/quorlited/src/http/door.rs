@@ -180,7 +180,7 @@ impl Opened {
         match self.peers.describe(&leader.address, call.params.timeout()).await {
             Ok(description) if !description.api_url.is_empty() => {
                 let mut reply = Reply::empty(StatusCode::MOVED_PERMANENTLY);
-                reply.location = Some(format!("{}{}", description.api_url, call.target));
+                reply.location = Some(format!("{}{}", description.api_url, call.target()));
                 reply
             }
             Ok(_) | Err(_) => errors::no_leader_to_redirect_to(),

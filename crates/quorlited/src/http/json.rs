@@ -5,6 +5,9 @@
 #[cfg(test)]
 mod tests;
 
+/// Room that a document begins with: most answers fit, and grow no further.
+const CAPACITY: usize = 512;
+
 /// Writes one JSON document into a buffer that its owner may drain at any time.
 #[derive(Debug, Default)]
 pub struct Writer {
@@ -30,6 +33,7 @@ impl Writer {
     /// A writer that indents by four blanks, or writes compactly.
     pub fn new(style: Pretty) -> Self {
         Self {
+            out: Vec::with_capacity(CAPACITY),
             pretty: style == Pretty::Yes,
             is_first: true,
             ..Self::default()

@@ -43,6 +43,10 @@ pub trait Ledger: Send + Sync + 'static {
     fn leader(&self) -> Option<Peer>;
     /// There was a leader a moment ago: if none is known now, the next is being elected.
     fn expects_leader(&self) -> bool;
+    /// This node is that leader.
+    fn leads(&self) -> bool {
+        self.leader().is_some_and(|leader| leader.id == self.peer().id)
+    }
     /// Everything about this node, without waiting.
     fn status(&self) -> Status;
     /// Stamps a write with clock and seed.
@@ -65,6 +69,15 @@ pub trait Ledger: Send + Sync + 'static {
         sink: &mut dyn RowSink,
         cancel: &Cancel,
     ) -> Result<(), sqlite::Error>;
+    /// Runs reads at once, on this thread, if they are known to be brief; false if they must run by [`Self::query`],
+    /// from the start. Does not block.
+    fn query_at_once(&self, _: &[Statement], _: &QueryOptions, _: &mut dyn RowSink) -> bool {
+        false
+    }
+    /// [`Self::query_at_once`] would try: all of `statements` are known to be reads, and brief. Does not block.
+    fn are_brief(&self, _: &[Statement]) -> bool {
+        false
+    }
     /// What `statements` need, as far as the database is known here. Blocks.
     ///
     /// # Errors
@@ -109,6 +122,10 @@ impl Ledger for Node {
         Node::expects_leader(self)
     }
 
+    fn leads(&self) -> bool {
+        Node::leads(self)
+    }
+
     fn status(&self) -> Status {
         Node::status(self)
     }
@@ -140,6 +157,14 @@ impl Ledger for Node {
             deadline.saturating_duration_since(Instant::now())
         });
         self.readers().check_out(wait)?.query(statements, options, sink, cancel)
+    }
+
+    fn query_at_once(&self, statements: &[Statement], options: &QueryOptions, sink: &mut dyn RowSink) -> bool {
+        self.readers().query_at_once(statements, options, sink)
+    }
+
+    fn are_brief(&self, statements: &[Statement]) -> bool {
+        self.readers().are_brief(statements)
     }
 
     fn need(&self, statements: &[Statement]) -> Result<Need, sqlite::Error> {

@@ -1,6 +1,6 @@
 //! The query string: read, checked in the specification's order, and asked by name.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::time::Duration;
 
 use store::read::Level;
@@ -49,7 +49,8 @@ pub enum Invalid {
 /// A checked query string.
 #[derive(Clone, Debug, Default)]
 pub struct Params {
-    values: HashMap<String, Vec<u8>>,
+    /// As they came; the first of a key counts. Requests have one or two, so they are looked through.
+    values: Vec<(String, Vec<u8>)>,
 }
 
 impl Params {
@@ -66,18 +67,18 @@ impl Params {
 
     /// Present, whatever its value.
     pub fn flag(&self, name: &str) -> bool {
-        self.values.contains_key(name)
+        self.bytes(name).is_some()
     }
 
     /// A value as text; bytes that are no UTF-8 become U+FFFD.
-    pub fn text(&self, name: &str) -> Option<String> {
-        self.bytes(name)
-            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.bytes(name).map(String::from_utf8_lossy)
     }
 
     /// A value as it came.
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
-        self.values.get(name).map(Vec::as_slice)
+        let mut values = self.values.iter();
+        values.find(|(key, _)| key == name).map(|(_, value)| value.as_slice())
     }
 
     /// `timeout`.
@@ -106,13 +107,17 @@ impl Params {
 
     /// `level`; whatever it does not know is weak.
     pub fn level(&self) -> Level {
-        match self.text("level").unwrap_or_default().to_lowercase().as_str() {
-            "none" => Level::None,
-            "linearizable" => Level::Linearizable,
-            "strong" => Level::Strong,
-            "auto" => Level::Auto,
-            _ => Level::Weak,
-        }
+        const LEVELS: [(&str, Level); 4] = [
+            ("none", Level::None),
+            ("linearizable", Level::Linearizable),
+            ("strong", Level::Strong),
+            ("auto", Level::Auto),
+        ];
+        let asked = self.bytes("level").unwrap_or_default();
+        let known = LEVELS
+            .iter()
+            .find(|(name, _)| asked.eq_ignore_ascii_case(name.as_bytes()));
+        known.map_or(Level::Weak, |(_, level)| *level)
     }
 
     /// `min_index`; 0 when absent.
@@ -190,9 +195,9 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Keys and values, decoded; the first of a key wins.
-fn pairs(query: &str) -> Result<HashMap<String, Vec<u8>>, Invalid> {
-    let mut values = HashMap::new();
+/// Keys and values, decoded.
+fn pairs(query: &str) -> Result<Vec<(String, Vec<u8>)>, Invalid> {
+    let mut values = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         if pair.contains(';') {
             return Err(Invalid::Semicolon);
@@ -200,7 +205,7 @@ fn pairs(query: &str) -> Result<HashMap<String, Vec<u8>>, Invalid> {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let key = String::from_utf8_lossy(&unescape(key)?).into_owned();
         let value = unescape(value)?;
-        values.entry(key).or_insert(value);
+        values.push((key, value));
     }
     Ok(values)
 }

@@ -181,11 +181,7 @@ pub async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
     let call = Call {
         door,
-        target: head
-            .uri
-            .path_and_query()
-            .map_or("/", |target| target.as_str())
-            .to_owned(),
+        uri: head.uri,
         method: head.method,
         headers: head.headers,
         params,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::door::Door;
-use super::reply::{Payload, Reply, TEXT};
+use super::reply::{JSON, Payload, Reply, TEXT};
 use super::route;
 use crate::VERSION;
 
@@ -36,6 +36,10 @@ const HEAD_BYTES_MAX: usize = 1024 * 1024;
 
 /// Accepting pauses this long when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+static X_RQLITE_VERSION: HeaderName = HeaderName::from_static("x-rqlite-version");
+
+static X_RQLITE_SERVED_BY: HeaderName = HeaderName::from_static("x-rqlite-served-by");
 
 /// The bound HTTP port.
 pub struct Listener {
@@ -141,24 +145,23 @@ pub fn respond(door: &Door, reply: Reply) -> Response<Payload> {
     let mut response = Response::new(reply.payload);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert("x-rqlite-version", HeaderValue::from_static(VERSION));
+    headers.insert(X_RQLITE_VERSION.clone(), HeaderValue::from_static(VERSION));
     headers.insert(
-        "access-control-allow-methods",
+        header::ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("OPTIONS, GET, POST"),
     );
-    headers.insert("access-control-allow-headers", HeaderValue::from_static("Content-Type"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("Content-Type"),
+    );
     set(
         headers,
-        "access-control-allow-origin",
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
         door.options.allow_origin.as_deref(),
     );
-    set(
-        headers,
-        "content-type",
-        Some(&reply.head.content_type).filter(|kind| !kind.is_empty()),
-    );
-    set(headers, "x-rqlite-served-by", reply.served_by.as_ref());
-    set(headers, "location", reply.location.as_ref());
+    set_content_type(headers, &reply.head.content_type);
+    set(headers, X_RQLITE_SERVED_BY.clone(), reply.served_by.as_ref());
+    set(headers, header::LOCATION, reply.location.as_ref());
     if reply.head.content_type == TEXT && (status.is_client_error() || status.is_server_error()) {
         headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     }
@@ -174,9 +177,18 @@ pub fn respond(door: &Door, reply: Reply) -> Response<Payload> {
     response
 }
 
+/// Sets the kind of the body, if it has one; the usual one costs nothing.
+fn set_content_type(headers: &mut HeaderMap, kind: &str) {
+    match kind {
+        "" => {}
+        JSON => drop(headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON))),
+        kind => set(headers, CONTENT_TYPE, Some(kind)),
+    }
+}
+
 /// Sets a header whose value comes from outside; one that HTTP cannot carry is left out.
-fn set(headers: &mut HeaderMap, name: &'static str, value: Option<impl AsRef<str>>) {
+fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<impl AsRef<str>>) {
     if let Some(value) = value.and_then(|value| HeaderValue::from_str(value.as_ref()).ok()) {
-        headers.insert(HeaderName::from_static(name), value);
+        headers.insert(name, value);
     }
 }

@@ -77,6 +77,9 @@ pub async fn run(ledger: &Arc<dyn Ledger>, counters: &Counters, job: Job) -> Res
             if is_plainly_a_write(&job.sql.statements) {
                 return write(&**ledger, job, Kind::Request).await;
             }
+            if ledger.are_brief(&job.sql.statements) {
+                return read(ledger, job).await;
+            }
             match need(ledger, job).await {
                 Ok((Need::Readers, job)) => read(ledger, job).await,
                 Ok((Need::Log, job)) => write(&**ledger, job, Kind::Request).await,

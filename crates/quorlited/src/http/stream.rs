@@ -1,6 +1,9 @@
-//! A read on a thread of its own, and its answer as it comes.
+//! A read and its answer: at once if it is brief, else on a thread of its own, as it comes.
 //!
 //! ```text
+//!  this thread ── brief, and all of it fits one chunk ──► handed over whole
+//!       │ otherwise, from the start
+//!       ▼
 //!  reader's thread ── rows ──► Results ──chunk──► channel ──► hyper, or another node
 //!                                 │
 //!                                 └── all of it fits one chunk: handed over whole, no channel
@@ -67,6 +70,9 @@ pub enum Failed {
 ///
 /// [`Failed`]; then nothing has been answered.
 pub async fn run(ledger: Arc<dyn Ledger>, query: Query) -> Result<Payload, Failed> {
+    if let Some(answer) = at_once(&*ledger, &query) {
+        return answer;
+    }
     let (tx, opening) = oneshot::channel();
     let running = Running(Cancel::new());
     let cancel = running.0.clone();
@@ -81,6 +87,36 @@ pub async fn run(ledger: Arc<dyn Ledger>, query: Query) -> Result<Payload, Faile
         })),
         Ok(Opening::Failed(failed)) => Err(failed),
         Err(_) => Err(Failed::Lost),
+    }
+}
+
+/// The whole answer, if there is one at once.
+fn at_once(ledger: &dyn Ledger, query: &Query) -> Option<Result<Payload, Failed>> {
+    let mut results = Results::new(query.style, query.form, OneChunk);
+    if !ledger.query_at_once(&query.statements, &query.options, &mut results) {
+        return None;
+    }
+    let tail = Tail {
+        elapsed: query.began.elapsed(),
+        index: query.index,
+        ..Tail::default()
+    };
+    Some(match results.finish(&tail) {
+        Ok((bytes, _)) => Ok(bytes.into()),
+        Err((unencodable, _)) => Err(Failed::Unencodable(unencodable)),
+    })
+}
+
+/// Room for one chunk, which does not leave.
+struct OneChunk;
+
+impl Outlet for OneChunk {
+    fn is_due(&self, length: usize) -> bool {
+        length >= CHUNK_BYTES
+    }
+
+    fn put(&mut self, _chunk: Vec<u8>) -> ControlFlow<()> {
+        ControlFlow::Break(())
     }
 }
 

@@ -5,5 +5,6 @@
 mod cli;
 mod cluster;
 mod node;
+mod reads;
 mod server;
 mod whole;

@@ -140,10 +140,15 @@ impl Cluster {
         })
     }
 
-    /// The first node that is no leader; the leader itself when it is alone.
+    /// The first node that is no leader, once it and the leader agree on that; the leader itself when it is alone.
     pub fn follower(&self) -> Result<&Node> {
-        let leader = self.leader()?;
-        Ok(self.nodes.iter().find(|node| node.id != leader.id).unwrap_or(leader))
+        wait_for("follower of the leader", || {
+            let leader = self.leader()?;
+            let follower = self.nodes.iter().find(|node| node.id != leader.id).unwrap_or(leader);
+            let names =
+                |node: &Node| Ok::<_, anyhow::Error>(node.status("store.leader.node_id")? == leader.id.as_str());
+            Ok((names(leader)? && names(follower)?).then_some(follower))
+        })
     }
 
     /// Kills all nodes but the one that is chosen, and waits until that one has noticed.

@@ -17,7 +17,6 @@
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::marker::PhantomData;
 use std::ptr;
@@ -26,6 +25,8 @@ use std::sync::Arc;
 
 use command::rows::{CellRef, Columns};
 use rusqlite::{Connection, ffi};
+
+use crate::kept::Kept;
 
 /// Longer texts are not kept: they are bulk loads, rarely sent twice, and would take the place of many short ones.
 const KEPT_TEXT_BYTES_MAX: usize = 16 * 1024;
@@ -43,7 +44,7 @@ pub struct StatementError {
 /// A connection and the statements kept for it.
 pub struct Session {
     // Before the connection, so that its statements are finalized before it closes.
-    kept: RefCell<Kept>,
+    kept: RefCell<Kept<Raw>>,
     connection: Connection,
 }
 
@@ -135,7 +136,7 @@ impl Session {
 
     /// Finalizes every kept statement.
     pub fn forget(&self) {
-        self.kept.borrow_mut().by_text.clear();
+        self.kept.borrow_mut().clear();
     }
 
     fn prepare_raw<'q>(&self, sql: &'q str, persistent: bool) -> Result<(Option<Raw>, &'q str), StatementError> {
@@ -216,6 +217,16 @@ impl Statement<'_> {
     /// Keeps a word of the caller's own with the statement.
     pub fn set_note(&mut self, note: u32) {
         self.raw_mut().note = Some(note);
+    }
+
+    /// How often SQLite has prepared it anew by itself, since the schema had changed.
+    pub fn reprepared(&self) -> u32 {
+        self.raw.as_ref().map_or(0, Raw::reprepared)
+    }
+
+    /// It will be kept under its text.
+    pub fn is_kept(&self) -> bool {
+        self.key.is_some()
     }
 
     /// Number of result columns.
@@ -304,6 +315,13 @@ impl<'a> Execution<'a> {
         unsafe { ffi::sqlite3_stmt_status(self.raw.pointer(), ffi::SQLITE_STMTSTATUS_VM_STEP, 1) };
     }
 
+    /// Virtual-machine steps since [`Self::forget_steps`].
+    pub fn steps(&self) -> u32 {
+        // SAFETY: the statement is alive.
+        let steps = unsafe { ffi::sqlite3_stmt_status(self.raw.pointer(), ffi::SQLITE_STMTSTATUS_VM_STEP, 0) };
+        u32::try_from(steps).unwrap_or(u32::MAX)
+    }
+
     /// Runs to the next row or to the end.
     ///
     /// # Errors
@@ -352,7 +370,7 @@ impl Drop for Execution<'_> {
 struct Raw {
     statement: NonNull<ffi::sqlite3_stmt>,
     /// Columns, and the number of automatic re-preparations at which they were read.
-    columns: Option<(c_int, Arc<Columns>)>,
+    columns: Option<(u32, Arc<Columns>)>,
     /// Reset, with nothing bound.
     is_at_rest: bool,
     /// A word of the preparer's own, kept with the statement.
@@ -415,9 +433,14 @@ impl Raw {
         Ok(&self.cells)
     }
 
-    fn columns(&mut self) -> Arc<Columns> {
+    fn reprepared(&self) -> u32 {
         // SAFETY: the statement is alive.
-        let prepared = unsafe { ffi::sqlite3_stmt_status(self.pointer(), ffi::SQLITE_STMTSTATUS_REPREPARE, 0) };
+        let count = unsafe { ffi::sqlite3_stmt_status(self.pointer(), ffi::SQLITE_STMTSTATUS_REPREPARE, 0) };
+        u32::try_from(count).unwrap_or(0)
+    }
+
+    fn columns(&mut self) -> Arc<Columns> {
+        let prepared = self.reprepared();
         match &self.columns {
             Some((at, columns)) if *at == prepared => Arc::clone(columns),
             Some(_) | None => {
@@ -458,43 +481,6 @@ impl Drop for Raw {
     fn drop(&mut self) {
         // SAFETY: the statement is alive and nothing refers to it any more.
         unsafe { ffi::sqlite3_finalize(self.pointer()) };
-    }
-}
-
-/// Statements at rest, by text, the least recently used going first.
-struct Kept {
-    by_text: HashMap<Arc<str>, (u64, Raw)>,
-    uses: u64,
-    max: usize,
-}
-
-impl Kept {
-    fn new(max: usize) -> Self {
-        Self {
-            by_text: HashMap::new(),
-            uses: 0,
-            max,
-        }
-    }
-
-    fn take(&mut self, sql: &str) -> Option<(Arc<str>, Raw)> {
-        let (key, (_, raw)) = self.by_text.remove_entry(sql)?;
-        Some((key, raw))
-    }
-
-    fn put(&mut self, key: Arc<str>, raw: Raw) {
-        if self.max == 0 {
-            return;
-        }
-        if self.by_text.len() >= self.max {
-            // Use counts are unique, so which one goes does not depend on the map's order.
-            let oldest = self.by_text.iter().min_by_key(|(_, (used, _))| *used);
-            if let Some(key) = oldest.map(|(key, _)| Arc::clone(key)) {
-                self.by_text.remove(&key);
-            }
-        }
-        self.uses += 1;
-        self.by_text.insert(key, (self.uses, raw));
     }
 }
 

@@ -17,20 +17,20 @@ use crate::watch::{Cancel, Clock};
 const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT max(i) FROM n";
 
 /// A database in a directory, its writer, and a clock that moves only when told.
-struct Bench {
-    dir: tempfile::TempDir,
-    writer: Connection,
+pub(super) struct Bench {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) writer: Connection,
     millis: Arc<AtomicU64>,
 }
 
 /// Writes down what it is shown, one line a call; runs `on_row` at each row.
-struct Record<F: FnMut() -> ControlFlow<()> + Send> {
-    lines: Vec<String>,
-    on_row: F,
+pub(super) struct Record<F: FnMut() -> ControlFlow<()> + Send> {
+    pub(super) lines: Vec<String>,
+    pub(super) on_row: F,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let writer = Connection::open(dir.path().join("db.sqlite")).unwrap();
         writer
@@ -52,7 +52,7 @@ impl Bench {
         Arc::new(move || begun + Duration::from_millis(millis.load(Ordering::Relaxed)))
     }
 
-    fn reader(&self) -> Reader {
+    pub(super) fn reader(&self) -> Reader {
         let connection = open::open_reader(&self.dir.path().join("db.sqlite"), &Options::default()).unwrap();
         Reader::new(connection, self.clock(), Duration::from_secs(60)).unwrap()
     }
@@ -93,7 +93,7 @@ fn show(cell: CellRef<'_>) -> String {
     }
 }
 
-fn run(reader: &mut Reader, statements: &[Statement], options: &QueryOptions) -> Vec<String> {
+pub(super) fn run(reader: &mut Reader, statements: &[Statement], options: &QueryOptions) -> Vec<String> {
     let mut sink = Record {
         lines: Vec::new(),
         on_row: || ControlFlow::Continue(()),

@@ -162,3 +162,34 @@ fn leases_move_between_threads_and_pools_are_shared() {
     moves::<crate::pages::PinnedDatabase>();
     is_shared::<Readers>();
 }
+
+fn at_once(readers: &Readers, sql: &str) -> Option<i64> {
+    let mut last = Last(None);
+    let is_done = readers.query_at_once(&[Statement::new(sql)], &QueryOptions::default(), &mut last);
+    is_done.then_some(last.0).flatten()
+}
+
+#[test]
+fn brief_queries_run_while_every_reader_is_on_loan_and_follow_a_switch() {
+    const SQL: &str = "SELECT a FROM t";
+    let dir = tempfile::tempdir().unwrap();
+    let mut home = Home::open(dir.path()).unwrap();
+    let _writer = fill(&home.current().database(), 1);
+    let readers = readers(home.current(), 2, 2);
+    let (mut one, mut two) = (readers.check_out(NOW).unwrap(), readers.check_out(NOW).unwrap());
+    assert_eq!(at_once(&readers, SQL), None, "a new text");
+    assert_eq!(read(&mut one, SQL), Some(1));
+    assert_eq!(read(&mut two, SQL), Some(1), "readers share what they know");
+    assert!(matches!(readers.check_out(NOW), Err(Error::Busy)));
+    assert_eq!(at_once(&readers, SQL), Some(1));
+    assert_eq!(readers.open_count(), 2, "brief queries have a connection of their own");
+
+    let building = home.begin().unwrap();
+    drop(fill(&building.database(), 2));
+    readers.switch(home.switch(building).unwrap());
+    assert_eq!(at_once(&readers, SQL), None, "another database");
+    for _ in 0..2 {
+        assert_eq!(read(&mut readers.check_out(NOW).unwrap(), SQL), Some(2));
+    }
+    assert_eq!(at_once(&readers, SQL), Some(2));
+}

@@ -202,12 +202,23 @@ impl Core {
         })
     }
 
+    /// [`Self::leader`] is this node.
+    pub(crate) fn leads(&self) -> bool {
+        self.with_metrics(|metrics| {
+            let is_member = metrics.membership_config.membership().get_node(&self.id.0).is_some();
+            is_member && membership::leads(metrics) && self.is_answered(metrics)
+        })
+    }
+
     /// Whether this node is the leader of which there is a sign; false when another is.
     ///
     /// # Errors
     ///
     /// [`Error::NotLeader`] when no leader is known.
     pub(crate) fn is_followed(&self) -> Result<bool, Error> {
+        if self.leads() {
+            return Ok(true);
+        }
         let leader = self.leader().ok_or(Error::NotLeader { leader: None })?;
         Ok(leader.id == self.id)
     }
@@ -233,7 +244,9 @@ impl Core {
 
     /// A majority answered this leader of late; openraft lets it lead on without one.
     fn is_answered(&self, metrics: &Metrics) -> bool {
-        let is_alone = metrics.membership_config.voter_ids().nth(1).is_none();
+        // Not by `voter_ids`, which builds a set: this runs with every request.
+        let configs = metrics.membership_config.membership().get_joint_config();
+        let is_alone = configs.iter().flatten().all(|id| *id == metrics.id);
         let answered = metrics.last_quorum_acked.as_ref();
         is_alone || answered.is_some_and(|at| openraft::Instant::elapsed(&**at) < self.silence_max())
     }
@@ -386,6 +399,9 @@ impl Core {
     ///
     /// [`Error::ReadTimeout`], [`Error::Stopped`].
     pub(crate) async fn wait_applied(&self, index: u64, timeout: Duration) -> Result<(), Error> {
+        if *self.progress.applied.borrow() >= index {
+            return Ok(());
+        }
         let mut applied = self.progress.applied.subscribe();
         let reached = applied.wait_for(|applied| *applied >= index);
         match tokio::time::timeout(timeout, reached).await {

@@ -14,7 +14,7 @@ pub fn root() -> Reply {
 
 /// `/console` and all below it.
 pub fn console(call: &Call) -> Reply {
-    let path = call.target.split('?').next().unwrap_or_default();
+    let path = call.uri.path();
     if path == "/console" {
         return redirect(StatusCode::MOVED_PERMANENTLY);
     }

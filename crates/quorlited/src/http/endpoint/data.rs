@@ -100,6 +100,9 @@ fn count_statements(call: &Call, job: &Job) {
 
 /// Where to begin: a read that this node may be able to answer by itself begins here.
 async fn place(call: &Call, opened: &Opened, operation: Operation) -> Place {
+    if opened.ledger.leads() {
+        return Place::Here;
+    }
     match (operation, call.params.level()) {
         (Operation::Query | Operation::Request, Level::None | Level::Auto | Level::Linearizable) => Place::Here,
         (Operation::Query | Operation::Request, Level::Weak | Level::Strong) | (Operation::Execute, _) => {
