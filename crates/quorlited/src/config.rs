@@ -9,6 +9,7 @@ use crate::duration;
 use crate::flags::parse::default_of;
 use crate::flags::{Parsed, Support, TABLE, Value};
 use crate::http::queue;
+use crate::http::watch::Limits;
 
 mod address;
 mod check;
@@ -47,6 +48,8 @@ pub struct Http {
     pub atomic_requests: bool,
     /// How queued writes leave.
     pub queue: queue::Options,
+    /// Within which limits requests run.
+    pub limits: Limits,
 }
 
 /// The cluster's part.
@@ -111,6 +114,13 @@ impl Config {
                     batch_size: count(parsed, "write-queue-batch-size"),
                     timeout: duration::from_ns(parsed.ns("write-queue-timeout")),
                     transaction: parsed.bool("write-queue-tx"),
+                },
+                limits: Limits {
+                    body_bytes_max: usize::try_from(parsed.uint("http-max-body")).unwrap_or(usize::MAX),
+                    result_bytes_max: parsed.uint("http-max-result"),
+                    reads_max: count(parsed, "http-max-reads"),
+                    stall_max: duration::from_ns(parsed.ns("http-stall-timeout")),
+                    slow: duration::from_ns(parsed.ns("slow-query-threshold")),
                 },
             },
             cluster: Cluster {

@@ -32,16 +32,19 @@ pub mod number;
 pub mod params;
 pub mod peers;
 pub mod pieces;
+pub mod queries;
 pub mod queue;
 pub mod reply;
 pub mod results;
 pub mod route;
 pub mod serve;
+pub mod slow;
 pub mod sql;
 pub mod stream;
 pub mod timestamp;
 pub mod transfer;
 pub mod vault;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,16 @@ pub struct SeededStream {
     state: AtomicU64,
 }
 
+/// Lets this process open as many files as the system allows it: each connection is one.
+pub fn allow_many_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "limit of open files not raised");
+    }
+}
+
 const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl SeededStream {

@@ -1,3 +1,4 @@
 //! What is measured, and the text in which it is told.
 
 pub mod process;
+pub mod text;

@@ -32,7 +32,7 @@ use crate::http::desk::Desk;
 use crate::http::door::{Door, Opened, Options};
 use crate::http::peers::{Cluster, Peers};
 use crate::http::serve::{self, Stopper};
-use crate::machine::{SeededStream, WallClock};
+use crate::machine::{SeededStream, WallClock, allow_many_files};
 use crate::net::{self, TcpTransport};
 use crate::signals::Signals;
 
@@ -92,6 +92,7 @@ struct Running {
 pub async fn run(config: Config) -> Result<(), Error> {
     let mut signals = Signals::install().map_err(machine("handle signals"))?;
     announce(&config);
+    allow_many_files();
     let ports = Ports::bind(&config).await?;
     let door = Arc::new(Door::new(options(&config)));
     let (http_stopper, stop) = serve::stop();
@@ -278,7 +279,7 @@ fn join(
     let desk: Arc<dyn Handler> = Arc::new(Desk::new(
         Arc::new(node.clone()),
         Arc::new(node.clone()),
-        Arc::clone(&door.counters),
+        Arc::clone(&door.watch),
     ));
     let identity = Identity {
         api_url: config.api_url(),
@@ -337,6 +338,7 @@ fn options(config: &Config) -> Options {
         allow_origin: config.http.allow_origin.clone(),
         atomic_requests: config.http.atomic_requests,
         queue: config.http.queue,
+        limits: config.http.limits,
         store: config.store.clone(),
         connect_timeout: config.cluster.connect_timeout,
         log_level: config.log_level.clone(),

@@ -206,8 +206,24 @@ fn announce(inner: &Inner, known: &mut Option<u64>) {
         return;
     }
     *known = leader;
+    if leader.is_some() {
+        inner
+            .core
+            .progress
+            .metrics
+            .leader_changes
+            .fetch_add(1, Ordering::Relaxed);
+    }
     match known {
-        Some(id) if *id == inner.peer.id.0 => info!(term, "this node leads"),
+        Some(id) if *id == inner.peer.id.0 => {
+            inner
+                .core
+                .progress
+                .metrics
+                .elections_won
+                .fetch_add(1, Ordering::Relaxed);
+            info!(term, "this node leads");
+        }
         Some(id) => info!(term, leader = %NodeId(*id), "following leader"),
         None => info!(term, "no leader known"),
     }

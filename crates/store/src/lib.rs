@@ -23,6 +23,7 @@ mod identity;
 mod keeper;
 pub mod load;
 pub mod member;
+pub mod metrics;
 pub mod node;
 mod open;
 pub mod prepared;

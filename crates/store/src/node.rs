@@ -253,6 +253,18 @@ impl Node {
     ///
     /// [`Error::NotLeader`] when the read must be forwarded, [`Error::Stale`], [`Error::ReadTimeout`], …
     pub async fn confirm(&self, read: ReadRequest) -> Result<Confirmed, Error> {
+        let began = Instant::now();
+        let confirmed = self.confirm_at(&read).await;
+        self.metrics().confirmed(read.level, began);
+        confirmed
+    }
+
+    /// What this node's store measures.
+    pub fn metrics(&self) -> &Arc<crate::metrics::Metrics> {
+        &self.inner.core.progress.metrics
+    }
+
+    async fn confirm_at(&self, read: &ReadRequest) -> Result<Confirmed, Error> {
         let core = &self.inner.core;
         let level = match read.level {
             Level::Auto if self.is_voter() => Level::Weak,
@@ -261,7 +273,7 @@ impl Node {
         };
         let mut index = 0;
         match level {
-            Level::None | Level::Auto => self.check_freshness(&read)?,
+            Level::None | Level::Auto => self.check_freshness(read)?,
             Level::Weak => {
                 core.ensure_followed()?;
                 self.ready(read.timeout).await?;
@@ -472,6 +484,7 @@ impl Node {
             log_bytes: log.disk_bytes,
             log_flushes: log.flushes,
             applying: inner.skips.running(),
+            matched: membership::followers(&metrics, inner.peer.id),
             snapshots: inner.core.progress.snapshots.load(Ordering::Relaxed),
             restores: inner.core.progress.restores.load(Ordering::Relaxed),
         }

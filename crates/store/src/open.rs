@@ -240,7 +240,13 @@ async fn start(parts: Parts<'_>) -> Result<Arc<Core>, Error> {
         source,
     })?;
     let applied = *progress.applied.borrow();
-    let storage = LogStorage::new(log.clone(), Arc::new(executor.clone()), skips.clone(), applied);
+    let storage = LogStorage::new(
+        log.clone(),
+        Arc::new(executor.clone()),
+        skips.clone(),
+        applied,
+        progress.metrics.clone(),
+    );
     let committed = log.state().committed.map_or(0, |at| at.index);
     storage.announce_skips(committed).map_err(|source| Error::Io {
         what: "read the log for entries to pass over".to_owned(),

@@ -59,6 +59,8 @@ pub struct Status {
     pub log_flushes: u64,
     /// The entry that is being applied, and for how long.
     pub applying: Option<(u64, Duration)>,
+    /// On the leader, how far each follower's log is known to agree with it, by the follower's name.
+    pub matched: Vec<(String, u64)>,
     /// Snapshots made since start.
     pub snapshots: u64,
     /// Snapshots installed since start.

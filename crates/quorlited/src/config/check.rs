@@ -251,7 +251,12 @@ fn timings(parsed: &Parsed) -> Checked {
 }
 
 fn counts(parsed: &Parsed) -> Checked {
-    for name in ["raft-apply-timeout", "cluster-connect-timeout", "db-read-age-max"] {
+    for name in [
+        "raft-apply-timeout",
+        "cluster-connect-timeout",
+        "db-read-age-max",
+        "http-stall-timeout",
+    ] {
         refuse_if(parsed.ns(name) <= 0, format!("-{name} must be greater than 0"))?;
     }
     for name in [
@@ -259,9 +264,18 @@ fn counts(parsed: &Parsed) -> Checked {
         "bootstrap-expect-timeout",
         "drain-timeout",
         "write-queue-timeout",
+        "slow-query-threshold",
     ] {
         refuse_if(parsed.ns(name) < 0, format!("-{name} must not be negative"))?;
     }
+    refuse_if(
+        parsed.int("http-max-reads") < 1,
+        "-http-max-reads must be greater than 0",
+    )?;
+    refuse_if(
+        parsed.uint("http-max-body") == 0,
+        "-http-max-body must be greater than 0",
+    )?;
     for name in ["write-queue-capacity", "write-queue-batch-size"] {
         let allowed = 1..=QUEUE_MAX;
         refuse_if(

@@ -87,6 +87,11 @@ pub const TABLE: &[Flag] = &[
     flag("node-verify-server-name", Text, "", "host name demanded of other nodes' certificates", TLS),
     flag("node-verify-common-name", Text, "", "common name demanded of connecting nodes", TLS),
     works("atomic-requests", Bool, "true", "all statements of a write request succeed or fail together, unless the request says otherwise"),
+    works("http-max-body", Uint, "134217728", "longest request body, in bytes, but for loads"),
+    works("http-max-result", Uint, "0", "longest result of a read, in bytes; 0 = unlimited"),
+    works("http-max-reads", Int, "1024", "reads that run or wait at a time; beyond them 503"),
+    works("http-stall-timeout", Duration, "30s", "a client that takes nothing of its result for longer is cut"),
+    works("slow-query-threshold", Duration, "0s", "log statements that take at least this long; 0 = none"),
     works("drain-timeout", Duration, "10s", "longest wait for requests in progress at graceful shutdown"),
     // Clustering.
     works("raft-addr", Text, "localhost:4002", "inter-node bind address"),

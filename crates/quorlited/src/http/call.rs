@@ -1,21 +1,25 @@
 //! A request, once its query string has been checked and its route found.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::door::Door;
+use super::errors;
 use super::params::Params;
 use super::reply::Reply;
 use crate::forwarded::Credentials;
 
-/// The largest body, in bytes: what fits a node's memory several times over. Beyond it the answer is 413.
-pub const BODY_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// What a request is told whose body finds no room.
+const NO_ROOM: &str = "too many request bodies in memory; try again later";
 
 /// A request.
 pub struct Call {
@@ -33,6 +37,10 @@ pub struct Call {
     pub began: Instant,
     /// The body; taken by whoever reads it.
     pub body: Option<Incoming>,
+    /// What the body takes of the room for bodies.
+    pub room: Option<OwnedSemaphorePermit>,
+    /// Who asks.
+    pub client: Option<SocketAddr>,
 }
 
 impl Call {
@@ -47,17 +55,44 @@ impl Call {
     ///
     /// The answer, when it is too long or breaks off.
     pub async fn read_body(&mut self) -> Result<Bytes, Reply> {
-        let Some(body) = self.body.take() else {
+        let Some(mut body) = self.body.take() else {
             return Ok(Bytes::new());
         };
-        match Limited::new(body, BODY_BYTES_MAX).collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(Reply::failure(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("request body is longer than {BODY_BYTES_MAX} bytes"),
-            )),
-            Err(error) => Err(Reply::failure(StatusCode::BAD_REQUEST, format!("read body: {error}"))),
+        let most = self.door.options.limits.body_bytes_max;
+        let mut first = Bytes::new();
+        let mut more: Vec<u8> = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame =
+                frame.map_err(|error| Reply::failure(StatusCode::BAD_REQUEST, format!("read body: {error}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if first.len() + more.len() + data.len() > most {
+                let text = format!("request body is longer than {most} bytes");
+                return Err(Reply::failure(StatusCode::PAYLOAD_TOO_LARGE, text));
+            }
+            let Some(room) = self.door.body_room(data.len()) else {
+                return Err(errors::retry_later(NO_ROOM));
+            };
+            match &mut self.room {
+                Some(held) => held.merge(room),
+                None => self.room = Some(room),
+            }
+            if first.is_empty() && more.is_empty() {
+                // All of it, most of the time: then nothing is copied.
+                first = data;
+                continue;
+            }
+            if more.is_empty() {
+                more.reserve(self.length().unwrap_or(0).min(most));
+                more.extend_from_slice(&std::mem::take(&mut first));
+            }
+            more.extend_from_slice(&data);
         }
+        Ok(if more.is_empty() { first } else { more.into() })
+    }
+
+    /// The length that the client declares.
+    fn length(&self) -> Option<usize> {
+        self.header(CONTENT_LENGTH)?.parse().ok()
     }
 
     /// A header's value, if it is text.

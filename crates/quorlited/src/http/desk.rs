@@ -7,13 +7,13 @@ use hyper::StatusCode;
 use store::member::Peer;
 use store::transport::BoxFuture;
 
-use super::counters::Counters;
 use super::endpoint::{backup, load, skip};
 use super::errors;
 use super::ledger::Ledger;
 use super::reply::Reply;
 use super::sql::{self, Detour, Job};
 use super::vault::Vault;
+use super::watch::Watch;
 use crate::cluster::Handler;
 use crate::forwarded::{Answer, Forwarded, Head, NotLeader, Operation, Sql, StepDown};
 
@@ -27,25 +27,21 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Desk {
     ledger: Arc<dyn Ledger>,
     vault: Arc<dyn Vault>,
-    counters: Arc<Counters>,
+    watch: Arc<Watch>,
 }
 
 impl Desk {
     /// A desk for a node's two sides.
-    pub fn new(ledger: Arc<dyn Ledger>, vault: Arc<dyn Vault>, counters: Arc<Counters>) -> Self {
-        Self {
-            ledger,
-            vault,
-            counters,
-        }
+    pub fn new(ledger: Arc<dyn Ledger>, vault: Arc<dyn Vault>, watch: Arc<Watch>) -> Self {
+        Self { ledger, vault, watch }
     }
 }
 
 impl Handler for Desk {
     fn handle(&self, forwarded: Forwarded) -> BoxFuture<'static, Answer> {
-        let (ledger, vault, counters) = (self.ledger.clone(), self.vault.clone(), self.counters.clone());
+        let (ledger, vault, watch) = (self.ledger.clone(), self.vault.clone(), self.watch.clone());
         Box::pin(async move {
-            match run(&ledger, &vault, &counters, forwarded).await {
+            match run(&ledger, &vault, &watch, forwarded).await {
                 Ok(reply) => reply.into_answer(),
                 Err(leader) => not_leader(leader),
             }
@@ -101,7 +97,7 @@ fn refusal(ledger: &dyn Ledger, target: Option<&str>) -> Option<store::Error> {
 async fn run(
     ledger: &Arc<dyn Ledger>,
     vault: &Arc<dyn Vault>,
-    counters: &Counters,
+    watch: &Arc<Watch>,
     forwarded: Forwarded,
 ) -> Result<Reply, Option<Peer>> {
     let timeout = match forwarded.timeout_ms {
@@ -109,9 +105,9 @@ async fn run(
         ms => Duration::from_millis(ms),
     };
     match forwarded.operation {
-        Some(Operation::Execute(sql)) => data(ledger, counters, sql::Operation::Execute, sql, timeout).await,
-        Some(Operation::Query(sql)) => data(ledger, counters, sql::Operation::Query, sql, timeout).await,
-        Some(Operation::Request(sql)) => data(ledger, counters, sql::Operation::Request, sql, timeout).await,
+        Some(Operation::Execute(sql)) => data(ledger, watch, sql::Operation::Execute, sql, timeout).await,
+        Some(Operation::Query(sql)) => data(ledger, watch, sql::Operation::Query, sql, timeout).await,
+        Some(Operation::Request(sql)) => data(ledger, watch, sql::Operation::Request, sql, timeout).await,
         Some(Operation::Remove(remove)) => match ledger.remove(&remove.name).await {
             Ok(()) => Ok(Reply::empty(StatusCode::OK)),
             Err(store::Error::NotLeader { leader }) => Err(leader),
@@ -148,7 +144,7 @@ async fn run(
 
 async fn data(
     ledger: &Arc<dyn Ledger>,
-    counters: &Counters,
+    watch: &Arc<Watch>,
     operation: sql::Operation,
     sql: Sql,
     timeout: Duration,
@@ -158,8 +154,9 @@ async fn data(
         sql,
         began: Instant::now(),
         timeout,
+        client: None,
     };
-    match sql::run(ledger, counters, job).await {
+    match sql::run(ledger, watch, job).await {
         Ok(reply) => Ok(reply),
         Err(Detour::Leader(leader)) => Err(leader),
         Err(Detour::Transferring) => Err(None),

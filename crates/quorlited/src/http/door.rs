@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use store::member::Peer;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::call::Call;
 use super::counters::Counters;
@@ -15,6 +15,7 @@ use super::queue::flusher::Flusher;
 use super::queue::{self, Item, Queue};
 use super::reply::Reply;
 use super::vault::Vault;
+use super::watch::{Limits, Watch};
 use hyper::StatusCode;
 
 /// How long a leader may take to be found after a hand-over began, before a request that met it is answered.
@@ -25,6 +26,9 @@ const ELECTION_PAUSE: Duration = Duration::from_millis(10);
 
 /// How often it is looked up during a hand-over.
 const HANDOVER_PAUSE: Duration = Duration::from_millis(5);
+
+/// Bytes of bodies that may be in memory at a time, but for those that are streamed. Beyond it requests are refused.
+const BODIES_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// The API's configuration.
 #[derive(Clone, Debug)]
@@ -41,6 +45,8 @@ pub struct Options {
     pub atomic_requests: bool,
     /// How queued writes leave.
     pub queue: queue::Options,
+    /// Within which limits requests run.
+    pub limits: Limits,
     /// Settings of the store that `/status` shows.
     pub store: store::config::Config,
     /// Longest dial of a peer.
@@ -61,6 +67,10 @@ pub struct Door {
     pub started_at: Instant,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// What is watched of the requests.
+    pub watch: Arc<Watch>,
+    /// Room for bodies.
+    bodies: Arc<Semaphore>,
     /// Writes that wait.
     pub queue: Arc<Queue>,
     /// The other end of the queue, until the store is open.
@@ -97,8 +107,11 @@ impl Door {
         let started = SystemTime::now();
         let counters = Arc::<Counters>::default();
         let (queue, queued) = Queue::new(options.queue, started, Arc::clone(&counters));
+        let watch = Arc::new(Watch::new(options.limits, Arc::clone(&counters)));
         Self {
             options,
+            watch,
+            bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX)),
             started,
             started_at: Instant::now(),
             counters,
@@ -117,6 +130,17 @@ impl Door {
         }
         // A second opening would be a second store in one process; the first one stays.
         self.opened.set(opened).ok();
+    }
+
+    /// Room for `bytes` more of bodies; `None` when there is none.
+    pub fn body_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).ok()?;
+        Arc::clone(&self.bodies).try_acquire_many_owned(bytes).ok()
+    }
+
+    /// Bytes of bodies in memory.
+    pub fn body_bytes(&self) -> usize {
+        BODIES_BYTES_MAX - self.bodies.available_permits()
     }
 
     /// A backup was handed out at `time`.

@@ -1,5 +1,6 @@
 //! What the API asks of a node, so that it can be tested without one.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use command::reply::Reply;
@@ -9,6 +10,7 @@ use command::statement::Statement;
 use sqlite::{Cancel, Class, QueryOptions};
 use store::Error;
 use store::member::Peer;
+use store::metrics::Metrics;
 use store::node::{ContentHash, Node};
 use store::prepared::Prepared;
 use store::read::{Confirmed, ReadRequest};
@@ -90,6 +92,8 @@ pub trait Ledger: Send + Sync + 'static {
     ///
     /// No reader could be had.
     fn syntax(&self, statements: &[Statement]) -> Result<Vec<Syntax>, sqlite::Error>;
+    /// What this node's store measures.
+    fn metrics(&self) -> Arc<Metrics>;
     /// Reading connections that are open, of how many at most; 0 = without limit.
     fn readers_open(&self) -> (usize, usize);
     /// The content hash at a pinned index.
@@ -193,6 +197,10 @@ impl Ledger for Node {
             Class::Unprepared(_) => Syntax::Sound,
         };
         Ok(statements.iter().map(syntax).collect())
+    }
+
+    fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(Node::metrics(self))
     }
 
     fn readers_open(&self) -> (usize, usize) {

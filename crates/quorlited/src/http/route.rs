@@ -5,6 +5,7 @@
 //!    200          400           404        401          405
 //! ```
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -46,6 +47,7 @@ enum Methods {
     GetPost,
     Post,
     Delete,
+    GetDelete,
     Any,
 }
 
@@ -75,6 +77,8 @@ enum Endpoint {
     Snapshot,
     Hash,
     Skip,
+    Metrics,
+    Queries,
     Analyze,
     Licenses,
     Vars,
@@ -125,6 +129,8 @@ static TABLE: &[Route] = &[
     route("/licenses", Exactly, Methods::Get, Permission::Status, Nothing, Endpoint::Licenses),
     route("/debug/vars", Exactly, Methods::Any, Permission::Status, Json, Endpoint::Vars),
     route("/debug/pprof", Prefix, Methods::Any, Permission::Status, Nothing, Endpoint::Profiles),
+    route("/metrics", Exactly, Methods::Get, Permission::Status, Nothing, Endpoint::Metrics),
+    route("/quorlite/queries", Exactly, Methods::GetDelete, Permission::Status, Json, Endpoint::Queries),
     route("/quorlite/hash", Exactly, Methods::Get, Permission::Status, Json, Endpoint::Hash),
     route("/quorlite/skip", Exactly, Methods::Post, Permission::Load, Json, Endpoint::Skip),
 ];
@@ -145,6 +151,7 @@ impl Route {
             Methods::GetPost => method == Method::GET || method == Method::POST,
             Methods::Post => method == Method::POST,
             Methods::Delete => method == Method::DELETE,
+            Methods::GetDelete => method == Method::GET || method == Method::DELETE,
             Methods::Any => true,
         }
     }
@@ -160,7 +167,7 @@ impl Route {
 }
 
 /// Answers one request.
-pub async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Reply {
+pub async fn answer(door: Arc<Door>, request: Request<Incoming>, client: Option<SocketAddr>) -> Reply {
     let began = Instant::now();
     if request.method() == Method::OPTIONS {
         return Reply::empty(StatusCode::OK);
@@ -187,6 +194,8 @@ pub async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Reply {
         params,
         began,
         body: (!body.is_end_stream()).then_some(body),
+        room: None,
+        client,
     };
     dispatch(route, call).await
 }
@@ -232,6 +241,8 @@ async fn dispatch(route: &Route, call: Call) -> Reply {
         Endpoint::Snapshot => endpoint::snapshot::post(&call).await,
         Endpoint::Hash => endpoint::hash::get(&call).await,
         Endpoint::Skip => endpoint::skip::post(&call).await,
+        Endpoint::Metrics => endpoint::metrics::get(&call).await,
+        Endpoint::Queries => endpoint::queries::answer(&call),
         Endpoint::Analyze => endpoint::analyze::answer(call).await,
         Endpoint::Licenses => endpoint::licenses::get(),
         Endpoint::Vars => endpoint::debug::vars(&call),

@@ -111,7 +111,8 @@ impl Listener {
 async fn connection(door: Arc<Door>, socket: TcpStream, mut stop: Stop) {
     // Answers are written whole; waiting for more would only delay them.
     socket.set_nodelay(true).ok();
-    let service = service_fn(move |request| answer(Arc::clone(&door), request));
+    let client = socket.peer_addr().ok();
+    let service = service_fn(move |request| answer(Arc::clone(&door), request, client));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
@@ -132,9 +133,13 @@ async fn connection(door: Arc<Door>, socket: TcpStream, mut stop: Stop) {
 }
 
 /// Boxed, since the compiler cannot see through to the end of it that it is `Send`.
-fn answer(door: Arc<Door>, request: Request<Incoming>) -> BoxFuture<'static, Result<Response<Payload>, Infallible>> {
+fn answer(
+    door: Arc<Door>,
+    request: Request<Incoming>,
+    client: Option<SocketAddr>,
+) -> BoxFuture<'static, Result<Response<Payload>, Infallible>> {
     Box::pin(async move {
-        let reply = route::answer(Arc::clone(&door), request).await;
+        let reply = route::answer(Arc::clone(&door), request, client).await;
         Ok(respond(&door, reply))
     })
 }

@@ -9,6 +9,7 @@
 //!
 //! Invariant: a [`Detour`] means that nothing was appended here.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,12 +19,14 @@ use sqlite::QueryOptions;
 use store::member::Peer;
 use store::read::{Level, ReadRequest};
 
-use super::counters::{self, Counters, count};
+use super::counters::{self, count};
 use super::errors;
 use super::ledger::{Ledger, Need};
 use super::reply::Reply;
 use super::results::{Form, Results, Tail, Whole};
+use super::slow;
 use super::stream::{self, Query};
+use super::watch::Watch;
 use crate::forwarded::{self, Sql, Style};
 
 /// Steps of SQLite's virtual machine for each microsecond of `db_timeout` on a write, whose limit must be the same on
@@ -61,6 +64,8 @@ pub struct Job {
     pub began: Instant,
     /// How long its client waits.
     pub timeout: Duration,
+    /// Whose it is; `None` is another node's client.
+    pub client: Option<SocketAddr>,
 }
 
 /// Runs `job` here.
@@ -68,21 +73,30 @@ pub struct Job {
 /// # Errors
 ///
 /// A [`Detour`] if it must run elsewhere; every other failure is an answer.
-pub async fn run(ledger: &Arc<dyn Ledger>, counters: &Counters, job: Job) -> Result<Reply, Detour> {
-    count_job(&counters.db, &job);
+pub async fn run(ledger: &Arc<dyn Ledger>, watch: &Arc<Watch>, job: Job) -> Result<Reply, Detour> {
+    count_job(&watch.counters.db, &job);
+    let (operation, began) = (job.operation, job.began);
+    let reply = run_job(ledger, watch, job).await;
+    if reply.is_ok() {
+        watch.ran(operation, began);
+    }
+    reply
+}
+
+async fn run_job(ledger: &Arc<dyn Ledger>, watch: &Arc<Watch>, job: Job) -> Result<Reply, Detour> {
     match job.operation {
-        Operation::Execute => write(&**ledger, job, Kind::Execute).await,
-        Operation::Query => read(ledger, job).await,
+        Operation::Execute => write(ledger, watch, job, Kind::Execute).await,
+        Operation::Query => read(ledger, watch, job).await,
         Operation::Request => {
             if is_plainly_a_write(&job.sql.statements) {
-                return write(&**ledger, job, Kind::Request).await;
+                return write(ledger, watch, job, Kind::Request).await;
             }
             if ledger.are_brief(&job.sql.statements) {
-                return read(ledger, job).await;
+                return read(ledger, watch, job).await;
             }
             match need(ledger, job).await {
-                Ok((Need::Readers, job)) => read(ledger, job).await,
-                Ok((Need::Log, job)) => write(&**ledger, job, Kind::Request).await,
+                Ok((Need::Readers, job)) => read(ledger, watch, job).await,
+                Ok((Need::Log, job)) => write(ledger, watch, job, Kind::Request).await,
                 Err(reply) => Ok(reply),
             }
         }
@@ -106,16 +120,39 @@ pub fn style(sql: &Sql) -> Style {
     sql.output.map(Style::from).unwrap_or_default()
 }
 
-async fn write(ledger: &dyn Ledger, job: Job, kind: Kind) -> Result<Reply, Detour> {
+async fn write(ledger: &Arc<dyn Ledger>, watch: &Watch, job: Job, kind: Kind) -> Result<Reply, Detour> {
     let style = style(&job.sql);
+    // Kept only where it may be logged.
+    let texts = (!watch.limits.slow.is_zero()).then(|| job.sql.statements.clone());
     let write = Write {
         steps_max: job.sql.db_timeout_us.saturating_mul(STEPS_PER_US),
         key: job.sql.key,
         ..ledger.stamp(job.sql.statements, kind, job.sql.atomic)
     };
     match ledger.write(write, job.timeout).await {
-        Ok(reply) => Ok(encode(style, &reply, job.began)),
+        Ok(reply) => {
+            if let Some(texts) = texts {
+                log_slow(ledger, watch, texts, &reply, job.client);
+            }
+            Ok(encode(style, &reply, job.began))
+        }
         Err(error) => detour(error).map_or_else(|error| Ok(errors::sql(style, &error)), Err),
+    }
+}
+
+/// Logs the statements of a write that took SQLite too long.
+fn log_slow(
+    ledger: &Arc<dyn Ledger>,
+    watch: &Watch,
+    statements: Vec<Statement>,
+    reply: &command::reply::Reply,
+    client: Option<SocketAddr>,
+) {
+    let ns = reply.outcomes.iter().map(|outcome| outcome.elapsed_ns).sum();
+    let time = Duration::from_nanos(ns);
+    if watch.is_slow(time) {
+        let ledger = Arc::clone(ledger);
+        tokio::task::spawn_blocking(move || slow::log(&*ledger, &statements, time, client));
     }
 }
 
@@ -139,7 +176,7 @@ pub fn encode(style: Style, reply: &command::reply::Reply, began: Instant) -> Re
     answer
 }
 
-async fn read(ledger: &Arc<dyn Ledger>, job: Job) -> Result<Reply, Detour> {
+async fn read(ledger: &Arc<dyn Ledger>, watch: &Arc<Watch>, job: Job) -> Result<Reply, Detour> {
     let style = style(&job.sql);
     let confirmed = match ledger.confirm(read_request(&job)).await {
         Ok(confirmed) => confirmed,
@@ -160,8 +197,9 @@ async fn read(ledger: &Arc<dyn Ledger>, job: Job) -> Result<Reply, Detour> {
         },
         began: job.began,
         index: confirmed.index,
+        client: job.client,
     };
-    Ok(match stream::run(Arc::clone(ledger), query).await {
+    Ok(match stream::run(Arc::clone(ledger), Arc::clone(watch), query).await {
         Ok(payload) => Reply::json(payload),
         Err(failed) => errors::read(style, &failed),
     })

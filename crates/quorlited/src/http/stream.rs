@@ -14,9 +14,10 @@
 //! * A body that broke off ends in an error, never like one that is complete.
 //! * A client that goes away cancels its query.
 
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use command::statement::Statement;
@@ -25,12 +26,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ledger::Ledger;
+use super::queries;
 use super::reply::{Payload, Running, Stream};
 use super::results::{CHUNK_BYTES, Form, Outlet, Results, Tail, Unencodable};
+use super::slow;
+use super::watch::{Limits, Watch};
 use crate::forwarded::{Broken, CHUNKS_MAX, Style};
-
-/// A client that takes no chunk for this long is cut: a snapshot is held for it meanwhile.
-const CHUNK_WAIT_MAX: Duration = Duration::from_secs(30);
 
 type Chunk = Result<Bytes, Broken>;
 
@@ -48,6 +49,8 @@ pub struct Query {
     pub began: Instant,
     /// The log index of a strong read; 0 otherwise.
     pub index: u64,
+    /// Whose it is; `None` is another node's client.
+    pub client: Option<SocketAddr>,
 }
 
 /// Why there is no answer at all.
@@ -59,6 +62,12 @@ pub enum Failed {
     /// The read could not run.
     #[error(transparent)]
     Sqlite(#[from] sqlite::Error),
+    /// Somebody ended it.
+    #[error("query was ended by an operator")]
+    Ended,
+    /// Its result is longer than may be.
+    #[error("result is longer than {0} bytes")]
+    TooLong(u64),
     /// The thread that ran it is gone.
     #[error("the read broke off")]
     Lost,
@@ -69,15 +78,26 @@ pub enum Failed {
 /// # Errors
 ///
 /// [`Failed`]; then nothing has been answered.
-pub async fn run(ledger: Arc<dyn Ledger>, query: Query) -> Result<Payload, Failed> {
+pub async fn run(ledger: Arc<dyn Ledger>, watch: Arc<Watch>, mut query: Query) -> Result<Payload, Failed> {
     if let Some(answer) = at_once(&*ledger, &query) {
-        return answer;
+        return brief(ledger, &watch, query, answer);
     }
     let (tx, opening) = oneshot::channel();
     let running = Running(Cancel::new());
     let cancel = running.0.clone();
-    let runtime = Handle::current();
-    tokio::task::spawn_blocking(move || read(&*ledger, &query, Chunks::new(tx, runtime), &cancel));
+    let statements = std::mem::take(&mut query.statements);
+    let listed = watch
+        .queries
+        .admit(statements, query.client, query.began, cancel.clone());
+    let listed = listed.ok_or(Failed::Sqlite(sqlite::Error::Busy))?;
+    let chunks = Chunks::new(tx, Handle::current(), watch.limits);
+    tokio::task::spawn_blocking(move || {
+        let began = Instant::now();
+        read(&*ledger, &query, &listed.query, chunks, &cancel);
+        if watch.is_slow(began.elapsed()) {
+            slow::log(&*ledger, &listed.query.statements, began.elapsed(), query.client);
+        }
+    });
     match opening.await {
         Ok(Opening::Whole(bytes)) => Ok(bytes.into()),
         Ok(Opening::Stream(chunks)) => Ok(Payload::Stream(Stream {
@@ -87,6 +107,24 @@ pub async fn run(ledger: Arc<dyn Ledger>, query: Query) -> Result<Payload, Faile
         })),
         Ok(Opening::Failed(failed)) => Err(failed),
         Err(_) => Err(Failed::Lost),
+    }
+}
+
+/// What was answered at once, within the limits of every answer.
+fn brief(
+    ledger: Arc<dyn Ledger>,
+    watch: &Watch,
+    query: Query,
+    answer: Result<Payload, Failed>,
+) -> Result<Payload, Failed> {
+    let took = query.began.elapsed();
+    if watch.is_slow(took) {
+        tokio::task::spawn_blocking(move || slow::log(&*ledger, &query.statements, took, query.client));
+    }
+    let most = watch.limits.result_bytes_max;
+    match answer {
+        Ok(Payload::Whole(bytes)) if most > 0 && bytes.len() as u64 > most => Err(Failed::TooLong(most)),
+        answer => answer,
     }
 }
 
@@ -127,11 +165,15 @@ enum Opening {
     Failed(Failed),
 }
 
-fn read(ledger: &dyn Ledger, query: &Query, chunks: Chunks, cancel: &Cancel) {
+fn read(ledger: &dyn Ledger, query: &Query, listed: &queries::Running, chunks: Chunks, cancel: &Cancel) {
     let mut results = Results::new(query.style, query.form, chunks);
-    let run = ledger.query(&query.statements, &query.options, &mut results, cancel);
+    let run = ledger.query(&listed.statements, &query.options, &mut results, cancel);
     let error = match run {
         Ok(()) => None,
+        Err(sqlite::Error::Interrupted) if listed.is_ended() => {
+            results.into_outlet().fail(Failed::Ended);
+            return;
+        }
         Err(sqlite::Error::Interrupted) => return,
         Err(error) if !results.has_begun() => {
             results.into_outlet().fail(Failed::Sqlite(error));
@@ -160,6 +202,9 @@ fn read(ledger: &dyn Ledger, query: &Query, chunks: Chunks, cancel: &Cancel) {
 /// The reader's end of the answer.
 struct Chunks {
     runtime: Handle,
+    limits: Limits,
+    /// Bytes that have left.
+    left: u64,
     state: State,
 }
 
@@ -175,9 +220,11 @@ enum State {
 }
 
 impl Chunks {
-    fn new(opening: oneshot::Sender<Opening>, runtime: Handle) -> Self {
+    fn new(opening: oneshot::Sender<Opening>, runtime: Handle, limits: Limits) -> Self {
         Self {
             runtime,
+            limits,
+            left: 0,
             state: State::Unopened(opening),
         }
     }
@@ -192,6 +239,10 @@ impl Chunks {
     }
 
     fn fail(mut self, failed: Failed) {
+        self.fail_now(failed);
+    }
+
+    fn fail_now(&mut self, failed: Failed) {
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Unopened(opening) => drop(opening.send(Opening::Failed(failed))),
             State::Open { last_word, .. } => drop(last_word.send(Err(Broken(failed.to_string())))),
@@ -220,10 +271,18 @@ impl Outlet for Chunks {
     }
 
     fn put(&mut self, chunk: Vec<u8>) -> ControlFlow<()> {
+        self.left += chunk.len() as u64;
+        let most = self.limits.result_bytes_max;
+        if most > 0 && self.left > most {
+            self.fail_now(Failed::TooLong(most));
+            return ControlFlow::Break(());
+        }
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
             State::Unopened(opening) => Self::open(opening, chunk),
             State::Open { tx, last_word } => {
-                let sent = self.runtime.block_on(tx.send_timeout(Ok(chunk.into()), CHUNK_WAIT_MAX));
+                let sent = self
+                    .runtime
+                    .block_on(tx.send_timeout(Ok(chunk.into()), self.limits.stall_max));
                 match sent {
                     Ok(()) => State::Open { tx, last_word },
                     Err(_) => {

@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use sqlite::{Cancel, QueryOptions};
 use store::Error;
 use store::member::{Member, NodeId, Peer};
+use store::metrics::Metrics;
 use store::node::ContentHash;
 use store::prepared::Prepared;
 use store::read::{Confirmed, ReadRequest};
@@ -35,6 +36,7 @@ use super::peers::{Counted, Peers};
 use super::queue;
 use super::serve::{Listener, Stopper, stop};
 use super::vault::Vault;
+use super::watch::Limits;
 use crate::cluster;
 use crate::cluster::forward::Served;
 use crate::cluster::message::Description;
@@ -241,6 +243,7 @@ impl Ledger for Fake {
             log_bytes: 0,
             log_flushes: 0,
             applying: None,
+            matched: vec![("there".to_owned(), 7)],
             snapshots: 0,
             restores: 0,
         }
@@ -332,6 +335,10 @@ impl Ledger for Fake {
             _ => Syntax::Sound,
         };
         Ok(statements.iter().map(syntax).collect())
+    }
+
+    fn metrics(&self) -> Arc<Metrics> {
+        Arc::default()
     }
 
     fn readers_open(&self) -> (usize, usize) {
@@ -570,6 +577,13 @@ impl World {
                 batch_size: 128,
                 timeout: Duration::from_millis(5),
                 transaction: false,
+            },
+            limits: Limits {
+                body_bytes_max: 128 * 1024 * 1024,
+                result_bytes_max: 0,
+                reads_max: 16,
+                stall_max: Duration::from_secs(30),
+                slow: Duration::ZERO,
             },
             store,
             connect_timeout: Duration::from_secs(30),

@@ -7,4 +7,5 @@ mod cluster;
 mod node;
 mod reads;
 mod server;
+mod watched;
 mod whole;

@@ -11,6 +11,7 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -19,13 +20,15 @@ use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use sqlite::meta::Position;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::consensus::codec::{self, VoteMessage};
 use crate::consensus::kept::Kept;
 use crate::consensus::tail::{Tail, skipped_by};
-use crate::consensus::types::{Entry, LogId, Types, Vote, log_id, position};
+use crate::consensus::types::{Entry, EntryPayload, LogId, Types, Vote, log_id, position};
 use crate::executor::Executor;
 use crate::member::NodeId;
+use crate::metrics::Metrics;
 use crate::skips::Skips;
 use crate::transport::BoxFuture;
 
@@ -56,6 +59,7 @@ pub(crate) struct LogStorage {
     skips: Arc<Skips>,
     /// Entries through here were looked at for what they pass over.
     seen: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
     /// A vote that is flushed only with the next entry.
     #[cfg(feature = "mutations")]
     late: Arc<std::sync::Mutex<Option<Bytes>>>,
@@ -63,13 +67,20 @@ pub(crate) struct LogStorage {
 
 impl LogStorage {
     /// `applied`: through here the database has everything, and nothing can be passed over.
-    pub(crate) fn new(log: Log, database: Arc<dyn Durable>, skips: Arc<Skips>, applied: u64) -> Self {
+    pub(crate) fn new(
+        log: Log,
+        database: Arc<dyn Durable>,
+        skips: Arc<Skips>,
+        applied: u64,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             skips,
             seen: Arc::new(AtomicU64::new(applied)),
             log,
             tail: Arc::new(Tail::default()),
             database,
+            metrics,
             #[cfg(feature = "mutations")]
             late: Arc::default(),
         }
@@ -222,7 +233,15 @@ impl RaftLogStorage<Types> for LogStorage {
             .iter()
             .map(|entry| record(position(&entry.log_id), codec::entry_body(entry)))
             .collect();
+        let appended = Instant::now();
+        for age in entries.iter().filter_map(age) {
+            self.metrics.queue.observe(age);
+        }
+        let index = |entry: Option<&Entry>| entry.map_or(0, |entry| entry.log_id.index);
+        let (first, last) = (index(entries.first()), index(entries.last()));
+        let metrics = self.metrics.clone();
         let done = Box::new(move |result: Result<(), log::Error>| {
+            metrics.flushed(first, last, appended);
             callback.io_completed(result.map_err(io::Error::other));
         });
         self.log.append(records, done).map_err(io::Error::other)?;
@@ -326,6 +345,14 @@ impl LogStorage {
 #[cfg(feature = "mutations")]
 fn closed() -> io::Error {
     io::Error::other("the log is closed")
+}
+
+/// How long an entry waited for the log, if it was proposed here.
+fn age(entry: &Entry) -> Option<Duration> {
+    match &entry.payload {
+        EntryPayload::Normal(proposal) => proposal.age(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => None,
+    }
 }
 
 type Flushed = oneshot::Receiver<Result<(), log::Error>>;

@@ -45,6 +45,23 @@ pub(crate) fn members(membership: &Membership) -> Vec<Member> {
     members
 }
 
+/// How far each follower's log is known to agree with that of `me`, by name; nothing unless it leads.
+pub(crate) fn followers(metrics: &Metrics, me: NodeId) -> Vec<(String, u64)> {
+    let name = |id: u64| {
+        let mut nodes = metrics.membership_config.membership().nodes();
+        nodes
+            .find(|(known, _)| **known == id)
+            .map(|(_, record)| record.name.clone())
+    };
+    metrics
+        .replication
+        .iter()
+        .flatten()
+        .filter(|(id, _)| **id != me.0)
+        .filter_map(|(id, at)| Some((name(*id)?, at.as_ref().map_or(0, |at| at.index))))
+        .collect()
+}
+
 /// A member as a peer.
 pub(crate) fn peer(id: u64, record: &Record) -> Peer {
     Peer {

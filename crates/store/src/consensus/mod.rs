@@ -430,6 +430,10 @@ impl Core {
         };
         #[cfg(not(feature = "mutations"))]
         let answer = answer.await;
+        let answer = answer.map(|(answer, at)| {
+            self.progress.metrics.reply.observe(at.elapsed());
+            answer
+        });
         match answer {
             Ok(Ok(response)) => {
                 let mut answer = response.data;

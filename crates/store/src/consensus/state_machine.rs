@@ -32,6 +32,7 @@ use crate::consensus::types::{
 };
 use crate::databases::Databases;
 use crate::executor::Executor;
+use crate::metrics::Metrics;
 use crate::settings::Flags;
 
 /// Entries of one SQLite transaction: more with savepoints get slower (measured, design.md §8).
@@ -58,6 +59,8 @@ pub(crate) struct Progress {
     keep_from: AtomicU64,
     /// Databases being sent, and when the last one was done: its follower still wants the log from there on.
     streams: Mutex<(usize, Option<Instant>)>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
 }
 
 /// How long after a database was sent the log behind it is still kept.
@@ -74,6 +77,7 @@ impl Progress {
             purge_through: AtomicU64::new(0),
             keep_from: AtomicU64::new(0),
             streams: Mutex::new((0, None)),
+            metrics: Arc::default(),
         }
     }
 
@@ -192,12 +196,17 @@ impl StateMachine {
     /// Applies one batch and answers those who wait.
     async fn apply_batch(&self, batch: Batch) -> io::Result<()> {
         let progress = self.progress.clone();
+        let committed = Instant::now();
+        for entry in &batch.entries {
+            progress.metrics.committed(entry.position.index);
+        }
         self.executor
             .run(move |applier| {
                 let replies = applier.apply(&batch.entries).map_err(|error| {
                     progress.stop(format!("apply: {}", chain(&error)));
                     io::Error::other(error)
                 })?;
+                progress.metrics.applied(batch.entries.len(), committed);
                 progress.applied.send_replace(batch.last);
                 for (responder, reply) in batch.responders.into_iter().zip(replies) {
                     if let Some(responder) = responder {

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use command::entry::Command;
@@ -12,6 +13,7 @@ use openraft::OptionalSend;
 use openraft::impls::leader_id_std;
 use openraft::storage::ApplyResponder;
 use sqlite::meta::Position;
+use tokio::time::Instant;
 
 use crate::consensus::codec;
 use crate::consensus::waiter::Waiter;
@@ -28,12 +30,14 @@ pub(crate) struct Record {
 }
 
 /// A command with its bytes: encoded once, decoded at most once, shared by log, peers and apply.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub(crate) struct Proposal {
     /// The body of the log record, kind byte included.
     bytes: Bytes,
     /// What it says.
     command: Arc<Command>,
+    /// When it was proposed here.
+    born: Option<Instant>,
 }
 
 impl Proposal {
@@ -43,6 +47,7 @@ impl Proposal {
         Self {
             bytes,
             command: Arc::new(command),
+            born: Some(Instant::now()),
         }
     }
 
@@ -51,7 +56,13 @@ impl Proposal {
         Self {
             bytes,
             command: Arc::new(command),
+            born: None,
         }
+    }
+
+    /// How long ago it was proposed, if that was here.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.born.map(|born| born.elapsed())
     }
 
     pub(crate) fn bytes(&self) -> &Bytes {
@@ -64,6 +75,13 @@ impl Proposal {
 
     pub(crate) fn into_command(self) -> Arc<Command> {
         self.command
+    }
+}
+
+/// When it was proposed is no part of what it is.
+impl PartialEq for Proposal {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.command == other.command
     }
 }
 

@@ -2,18 +2,19 @@
 
 use openraft::raft::responder::Responder;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::consensus::types::Types;
 use crate::proposals::Room;
 
-/// Who waits for a proposal's answer, and the room that it holds. The one who waits may have gone.
+/// Who waits for a proposal's answer and for when it was given, and the room that it holds. The one who waits may have gone.
 pub(crate) struct Waiter<T> {
-    answer: oneshot::Sender<T>,
+    answer: oneshot::Sender<(T, Instant)>,
     _room: Option<Room>,
 }
 
 impl<T> Waiter<T> {
-    pub(crate) fn new(room: Room) -> (Self, oneshot::Receiver<T>) {
+    pub(crate) fn new(room: Room) -> (Self, oneshot::Receiver<(T, Instant)>) {
         let (answer, receiver) = oneshot::channel();
         let waiter = Self {
             answer,
@@ -25,6 +26,6 @@ impl<T> Waiter<T> {
 
 impl<T: Send + 'static> Responder<Types, T> for Waiter<T> {
     fn on_complete(self, result: T) {
-        let _ = self.answer.send(result);
+        let _ = self.answer.send((result, Instant::now()));
     }
 }

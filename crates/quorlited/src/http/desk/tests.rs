@@ -1,6 +1,7 @@
 //! Forwarded requests, on a node that leads and on one that does not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use command::statement::Statement;
 use store::Error;
@@ -9,6 +10,7 @@ use super::Desk;
 use crate::cluster::Handler;
 use crate::forwarded::{Answer, Forwarded, Operation, Output, Remove, Sql, StepDown};
 use crate::http::tests::{Fake, peer, vault};
+use crate::http::watch::{Limits, Watch};
 
 fn sql(text: &str) -> Sql {
     Sql {
@@ -30,7 +32,7 @@ async fn ask(fake: &Arc<Fake>, operation: Operation) -> Answer {
         timeout_ms: 1000,
         is_own: false,
     };
-    Desk::new(ledger, Arc::new(vault::Fake::default()), Arc::default())
+    Desk::new(ledger, Arc::new(vault::Fake::default()), watch())
         .handle(forwarded)
         .await
 }
@@ -41,6 +43,18 @@ async fn body(mut answer: Answer) -> String {
         bytes.extend(chunk.unwrap());
     }
     String::from_utf8(bytes).unwrap()
+}
+
+/// Watches without limits worth the name.
+fn watch() -> Arc<Watch> {
+    let limits = Limits {
+        body_bytes_max: 1024,
+        result_bytes_max: 0,
+        reads_max: 16,
+        stall_max: Duration::from_secs(30),
+        slow: Duration::ZERO,
+    };
+    Arc::new(Watch::new(limits, Arc::default()))
 }
 
 fn leading() -> Arc<Fake> {
@@ -124,7 +138,7 @@ async fn an_operation_of_a_newer_release_is_refused() {
         timeout_ms: 0,
         is_own: false,
     };
-    let answer = Desk::new(leading(), Arc::new(vault::Fake::default()), Arc::default())
+    let answer = Desk::new(leading(), Arc::new(vault::Fake::default()), watch())
         .handle(forwarded)
         .await;
     assert_eq!(answer.head.status, 501);

@@ -74,8 +74,9 @@ pub async fn answer(call: Call, operation: Operation, source: Source) -> Reply {
         return errors::nothing_to_do(call.params.style(), call.began);
     }
     count_statements(&call, &job);
+    call.door.watch.parse.observe(call.began.elapsed());
     match place(&call, opened, operation).await {
-        Place::Here => match sql::run(&opened.ledger, &call.door.counters, job).await {
+        Place::Here => match sql::run(&opened.ledger, &call.door.watch, job).await {
             Ok(reply) => served(reply, &call.door.options.advertised),
             // Nothing was appended here, so the statements are read once more and go where they must.
             Err(detour) => match prepare(&call, operation, &source) {
@@ -186,6 +187,7 @@ fn prepare(call: &Call, operation: Operation, source: &Source) -> Result<Job, Bo
         },
         began: call.began,
         timeout: params.timeout(),
+        client: call.client,
     })
 }
 

@@ -42,7 +42,7 @@ impl StoreBuilder<Types, LogStorage, StateMachine, TempDir> for Builder {
         let progress = Arc::new(Progress::new(0));
         Ok((
             dir,
-            LogStorage::new(log, Arc::new(Anything), Arc::default(), 0),
+            LogStorage::new(log, Arc::new(Anything), Arc::default(), 0, Arc::default()),
             StateMachine::new(executor, databases, progress, Flags::new(&config)),
         ))
     }
