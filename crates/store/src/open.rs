@@ -126,12 +126,15 @@ fn start_applying(applier: Applier, runner: Runner) -> Result<Executor, Error> {
 /// Takes the last applied entry for one that is still to come, if the log has it and the one before it.
 #[cfg(feature = "mutations")]
 fn apply_twice(log: &log::Log, applier: &mut Applier) -> Result<(), Error> {
-    let state = log.state();
     let applied = applier.applied().position.map_or(0, |at| at.index);
-    let purged = state.purged.map_or(0, |at| at.index);
-    let last = state.last.map_or(0, |at| at.index);
-    if mutation::is(mutation::Mutation::ApplyTwice) && last >= applied && applied > purged + 2 {
-        applier.forget_last()?;
+    let state = log.state();
+    let is_held = state.last.is_some_and(|last| last.index >= applied);
+    let before = log.position_at(applied.saturating_sub(1));
+    if let Some(before) = before.filter(|_| is_held && mutation::is(mutation::Mutation::ApplyTwice)) {
+        applier.forget_last(sqlite::meta::Position {
+            term: before.term,
+            index: before.index,
+        })?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 //! ```text
 //!  log holds the applied entry       ─► nothing to do
 //!  log ends before it, or differs    ─► the log starts over after it
+//!  log has it of a later term        ─► refused: it was committed, and no later term can have had another there
 //!  log starts after it               ─► refused: D6 was broken, or a folder was replaced
 //!  log's vote is of an earlier term  ─► flushed bytes are gone: a lone voter goes on, another node is refused
 //! ```
@@ -48,9 +49,18 @@ pub(crate) async fn reconcile(
         return Ok(());
     };
     raise_vote(dir, id, log, at, applied).await?;
-    let held = log.position_at(at.index);
-    if held.is_some_and(|held| held.term == at.term) {
-        return Ok(());
+    match log.position_at(at.index).map(|held| held.term) {
+        Some(held) if held == at.term => return Ok(()),
+        Some(held) if held > at.term => {
+            let what = format!(
+                "holds a database whose last entry, {}, is of term {}, and a log that has it of term {held}: they are not \
+                 of one node. Restore both from one moment, or remove this node from the cluster and let it join again \
+                 with an empty data directory",
+                at.index, at.term
+            );
+            return Err(foreign(dir, what));
+        }
+        Some(_) | None => {}
     }
     let last = log.state().last.map_or(0, |at| at.index);
     info!(applied = at.index, last, "log goes on after the database");

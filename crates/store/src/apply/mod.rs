@@ -265,13 +265,11 @@ impl Applier {
         Ok(())
     }
 
-    /// Takes the last entry for one that is still to come.
+    /// Takes the last entry for one that is still to come; `before` is the one before it.
     #[cfg(feature = "mutations")]
-    pub(crate) fn forget_last(&mut self) -> Result<(), Error> {
+    pub(crate) fn forget_last(&mut self, before: Position) -> Result<(), Error> {
         self.begin()?;
-        if let Some(applied) = &mut self.as_open_mut().writer.state_mut().applied {
-            applied.index -= 1;
-        }
+        self.as_open_mut().writer.state_mut().applied = Some(before);
         self.commit().map(drop)
     }
 

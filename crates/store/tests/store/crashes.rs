@@ -176,6 +176,17 @@ async fn a_log_that_holds_something_else_where_the_database_ends_starts_over_aft
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_holds_a_later_term_where_the_database_ends_is_refused() {
+    let it = Lone::new().await;
+    it.put_back("log");
+    for _ in 0..40 {
+        append_uncommitted(&it, 1_000).await;
+    }
+    let error = it.start().await.err().expect("refused");
+    assert!(error.to_string().contains("not of one node"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_ends_before_the_log_starts_is_refused() {
     let it = Lone::new().await;
     let node = it.start().await.expect("as it was");
