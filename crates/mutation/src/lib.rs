@@ -38,6 +38,8 @@ pub enum Mutation {
     LocalClock,
     /// A node that receives a database forgets the keys in it (D2).
     ForgetKey,
+    /// A database is opened whatever its WAL has lost (D7).
+    NoWalFloor,
 }
 
 /// Each by the name that `--mutate` knows.
@@ -55,6 +57,7 @@ pub const NAMES: &[(&str, Mutation)] = &[
     ("local-random", Mutation::LocalRandom),
     ("local-clock", Mutation::LocalClock),
     ("forget-key", Mutation::ForgetKey),
+    ("no-wal-floor", Mutation::NoWalFloor),
 ];
 
 /// The one of this process.

@@ -39,6 +39,20 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Bytes that were flushed are not what was written: the database must not be opened (D7).
+    #[error(
+        "{} is damaged at offset {offset}: {found}; nothing was changed; check the disk, then remove this node from the \
+         cluster and let it join again with an empty data directory, or start it alone with one and load a backup",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the first bad bytes begin.
+        offset: u64,
+        /// What is wrong there.
+        found: String,
+    },
     /// Operating-system failure outside SQLite.
     #[error("{what}")]
     Io {
@@ -78,7 +92,7 @@ impl Error {
     pub fn is_damage(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
         match self {
-            Self::Foreign { .. } => true,
+            Self::Foreign { .. } | Self::Damaged { .. } => true,
             Self::Sqlite { source, .. } => {
                 matches!(source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
             }

@@ -21,6 +21,8 @@ mod entry;
 pub mod error;
 pub mod faults;
 mod ffi;
+mod floor;
+mod frames;
 mod gather;
 mod guard;
 mod home;

@@ -24,6 +24,7 @@ use rusqlite::{Connection, ErrorCode as Code};
 
 use crate::content;
 use crate::error::{self, Error};
+use crate::floor;
 use crate::home::Building;
 use crate::meta::{self, State};
 use crate::open::{self, Options};
@@ -168,7 +169,7 @@ pub fn validate(path: &Path, options: &Options) -> Result<(), Error> {
 impl Writer {
     /// Makes the file at `path`, which was [validated](validate), a database of ours in the state of this one, with what
     /// the running transaction has changed: our row, keys, windows and loads. What changes stands in a WAL beside it, so
-    /// that a file whose adoption was cut short can be adopted again.
+    /// that a file whose adoption was cut short can be adopted again; a floor says that the WAL is needed.
     ///
     /// Flushed on return; the folder is not. Blocks on the disk, not for the size of the file if that was flushed before.
     ///
@@ -198,7 +199,8 @@ pub(crate) fn adopt(path: &Path, state: &State, memory: Option<&Connection>, opt
             .and_then(|open| open.sync_all())
             .map_err(Error::io(format!("flush {}", file.display())))?;
     }
-    Ok(())
+    // Without the WAL's frames the file is a database of somebody else.
+    floor::raise_to_end(path)
 }
 
 /// Brings the file at `path` into `building`, whose folder is on the same file system; it stays where it was, too.

@@ -34,6 +34,8 @@ use crate::faults;
 use crate::ffi::hooks::{Backfill, Hooks};
 use crate::ffi::statement::{Session, StatementError, Step};
 use crate::ffi::{functions, vfs};
+use crate::floor;
+use crate::frames;
 use crate::interrupt::Interrupt;
 use crate::meta::{self, Found, Position, State};
 use crate::open::{self, Limits, Options};
@@ -42,9 +44,6 @@ use crate::wal::Wal;
 
 /// Statements kept prepared; each costs a few KiB.
 const KEPT_STATEMENTS_MAX: usize = 256;
-/// Bytes of a WAL frame beyond its page, and of the WAL's header.
-const FRAME_HEADER_BYTES: u64 = 24;
-const WAL_HEADER_BYTES: u64 = 32;
 const VACUUM_IN_TRANSACTION: &str = "cannot VACUUM from within a transaction";
 
 /// See the head of this file.
@@ -68,10 +67,11 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`Error::Foreign`] for a database that is not ours or was written by a newer release, [`Error::Sqlite`] when it
-    /// cannot be opened.
+    /// [`Error::Foreign`] for a database that is not ours or was written by a newer release, [`Error::Damaged`] for one
+    /// whose WAL has lost frames that were copied to it, [`Error::Sqlite`] when it cannot be opened.
     pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
         faults::forget();
+        floor::check(path)?;
         let mut connection = open::open_writer(path, options)?;
         let state = find_or_create(path, &connection)?;
         let page_bytes = connection
@@ -278,8 +278,8 @@ impl Writer {
 
     /// Bytes of the WAL that are in use after the last commit.
     pub fn wal_bytes(&self) -> u64 {
-        let frames = u64::from(self.context.wal_frames.load(Relaxed));
-        WAL_HEADER_BYTES + frames * (self.page_bytes + FRAME_HEADER_BYTES)
+        let count = u64::from(self.context.wal_frames.load(Relaxed));
+        frames::HEADER_BYTES + count * (self.page_bytes + frames::FRAME_HEADER_BYTES)
     }
 
     /// Frames in the WAL after the last commit.

@@ -7,8 +7,10 @@
 //! Invariants:
 //! * A failed read, write, truncate, flush, size or shared-memory call is noted for its thread (D4).
 //! * After a failed flush of a file no flush of it succeeds (D5).
+//! * A checkpoint of the writer's database writes to it only above a floor that is durable (D7).
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use rusqlite::ffi::{sqlite3_file, sqlite3_int64, sqlite3_io_methods};
 
 use super::meter;
 use crate::faults::{self, Action, Failure, FileFaults};
+use crate::floor::{self, Floor};
 
 /// What SQLite sees first in the memory of a file.
 #[repr(C)]
@@ -26,13 +29,31 @@ struct File {
     state: *mut State,
 }
 
+/// Who opened a file, and under which name.
+pub(super) struct Opened {
+    /// `None` for a temporary file.
+    pub(super) path: Option<PathBuf>,
+    /// The database of the writer or of its checkpointer.
+    pub(super) keeps_floor: bool,
+    pub(super) watcher: Option<Arc<dyn FileFaults>>,
+}
+
 /// What we know of an open file.
 struct State {
     path: Option<PathBuf>,
+    keeps_floor: bool,
+    /// Its floor could not be written: nothing may be copied to it.
+    is_barred: Cell<bool>,
     /// What is written to it is for a statement's own use, or grows the WAL.
     is_metered: bool,
     watcher: Option<Arc<dyn FileFaults>>,
 }
+
+/// The WAL's index: bytes of its first region, and where in it the WAL's salts stand and how many frames the checkpoint
+/// that runs copies at most.
+const INDEX_REGION_BYTES: c_int = 32 * 1024;
+const INDEX_SALTS_AT: usize = 32;
+const INDEX_ATTEMPTED_AT: usize = 128;
 
 /// Bytes of [`File`], before the unix VFS's own.
 pub(super) const HEADER_BYTES: c_int = size_of::<File>() as c_int;
@@ -74,12 +95,19 @@ pub(super) unsafe fn inner(file: *mut sqlite3_file) -> *mut sqlite3_file {
 /// # Safety
 ///
 /// As for [`inner`], and the inner file is open.
-pub(super) unsafe fn adopt(file: *mut sqlite3_file, path: Option<PathBuf>, watcher: Option<Arc<dyn FileFaults>>) {
+pub(super) unsafe fn adopt(file: *mut sqlite3_file, opened: Opened) {
+    let Opened {
+        path,
+        keeps_floor,
+        watcher,
+    } = opened;
     let is_metered = path
         .as_ref()
         .is_none_or(|path| path.as_os_str().as_encoded_bytes().ends_with(b"-wal"));
     let state = Box::into_raw(Box::new(State {
         path,
+        keeps_floor,
+        is_barred: Cell::new(false),
         is_metered,
         watcher,
     }));
@@ -172,6 +200,9 @@ unsafe extern "C" fn write(
         if state.is_metered {
             meter::count(data.len());
         }
+        if state.is_barred.get() {
+            return state.noted("write", ffi::SQLITE_IOERR_WRITE);
+        }
         let code = match state.ask(|watcher, path| watcher.on_write(path, offset as u64, data)) {
             Action::Proceed => call!(file, xWrite, ffi::SQLITE_IOERR_WRITE, buffer, length, offset),
             Action::Pretend => ffi::SQLITE_OK,
@@ -189,6 +220,9 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c
     // SAFETY: `file` is open.
     unsafe {
         let state = state(file);
+        if state.is_barred.get() {
+            return state.noted("truncate", ffi::SQLITE_IOERR_TRUNCATE);
+        }
         let code = match state.ask(|watcher, path| watcher.on_truncate(path, size as u64)) {
             Action::Proceed => call!(file, xTruncate, ffi::SQLITE_IOERR_TRUNCATE, size),
             Action::Pretend => ffi::SQLITE_OK,
@@ -258,7 +292,72 @@ unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, out: *mut c_in
 
 unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, argument: *mut c_void) -> c_int {
     // SAFETY: `file` is open; the argument is passed on as it came.
-    unsafe { call!(file, xFileControl, ffi::SQLITE_NOTFOUND, operation, argument) }
+    unsafe {
+        if operation == ffi::SQLITE_FCNTL_CKPT_START {
+            before_backfill(file);
+        }
+        call!(file, xFileControl, ffi::SQLITE_NOTFOUND, operation, argument)
+    }
+}
+
+/// A checkpoint has flushed the WAL and copies from it next: how far it may go is made durable first.
+///
+/// SQLite drops this call's answer, so what fails here bars the file.
+///
+/// # Safety
+///
+/// `file` is an open file of our VFS, and a checkpoint of this thread begins on it.
+unsafe fn before_backfill(file: *mut sqlite3_file) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let state = state(file);
+        let Some(database) = state.path.as_deref().filter(|_| state.keeps_floor) else {
+            return;
+        };
+        let raised = match attempt(file) {
+            Some(floor) => floor::raise(database, floor).map_err(|error| error.to_string()),
+            None => Err("the WAL's index is not there".to_owned()),
+        };
+        if let Err(message) = raised {
+            state.is_barred.set(true);
+            faults::note(Failure {
+                operation: "raise the floor of",
+                path: state.path.clone(),
+                message,
+            });
+        }
+    }
+}
+
+/// What the checkpoint that begins on `file` copies at most, as SQLite has written it to the WAL's index.
+///
+/// Source: <https://sqlite.org/walformat.html#the_wal_index_file_format>
+///
+/// # Safety
+///
+/// As for [`before_backfill`].
+unsafe fn attempt(file: *mut sqlite3_file) -> Option<Floor> {
+    let mut index = std::ptr::null_mut();
+    // SAFETY: `file` is open, and `index` writable. The region is of SQLite's own size, and mapped: a checkpoint has read
+    // its header, and holds the locks that keep others from changing what is read here.
+    unsafe {
+        let code = call!(
+            file,
+            xShmMap,
+            ffi::SQLITE_IOERR_SHMMAP,
+            0,
+            INDEX_REGION_BYTES,
+            0,
+            &raw mut index
+        );
+        if code != ffi::SQLITE_OK || index.is_null() {
+            return None;
+        }
+        Some(Floor {
+            salts: index.byte_add(INDEX_SALTS_AT).cast::<[u8; 8]>().read_volatile(),
+            frames: index.byte_add(INDEX_ATTEMPTED_AT).cast::<u32>().read_volatile(),
+        })
+    }
 }
 
 unsafe extern "C" fn sector_size(file: *mut sqlite3_file) -> c_int {

@@ -143,13 +143,14 @@ unsafe fn path(name: *const c_char) -> Option<PathBuf> {
 }
 
 unsafe extern "C" fn open(
-    _: *mut ffi::sqlite3_vfs,
+    vfs: *mut ffi::sqlite3_vfs,
     name: ffi::sqlite3_filename,
     target: *mut ffi::sqlite3_file,
     flags: c_int,
     flags_out: *mut c_int,
 ) -> c_int {
-    // SAFETY: SQLite hands us `szOsFile` writable bytes at `target`, of which the base's part begins after our header.
+    // SAFETY: SQLite hands us `szOsFile` writable bytes at `target`, of which the base's part begins after our header. `vfs`
+    // is one of those that we registered, whose names end with NUL.
     unsafe {
         let path = path(name);
         let watcher = path.as_deref().and_then(faults::watcher);
@@ -177,7 +178,13 @@ unsafe extern "C" fn open(
             }
             return code;
         }
-        file::adopt(target, path, watcher);
+        let is_writers = CStr::from_ptr((*vfs).zName).to_bytes() == ENTRY.as_bytes();
+        let opened = file::Opened {
+            path,
+            keeps_floor: is_writers && flags & ffi::SQLITE_OPEN_MAIN_DB != 0,
+            watcher,
+        };
+        file::adopt(target, opened);
         ffi::SQLITE_OK
     }
 }

@@ -14,6 +14,7 @@ use crate::home::{Building, Home};
 use crate::keys::KeptKey;
 use crate::meta::{self, Position, State};
 use crate::open::{self, Options};
+use crate::pages;
 use crate::staging::KeptLoad;
 use crate::writer::Writer;
 use crate::{Care, Conclusion, Resume};
@@ -320,6 +321,34 @@ fn an_adoption_leaves_the_file_as_it_was_and_can_be_done_again() {
         copy.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
             .unwrap();
     }
+}
+
+#[test]
+fn an_adopted_file_is_never_opened_without_what_made_it_ours() {
+    let mut bench = Bench::new();
+    let theirs = bench.file_by(|connection| {
+        let elsewhere = State {
+            applied: Some(Position { term: 9, index: 900 }),
+            ..State::default()
+        };
+        meta::create(connection, &elsewhere).unwrap();
+        connection.execute_batch(SETUP).unwrap();
+    });
+    let path = bench.load(&theirs).unwrap();
+    let wal = pages::beside(&path, "-wal");
+    let sound = fs::read(&wal).unwrap();
+    for at in (0..sound.len()).step_by(97) {
+        let mut bytes = sound.clone();
+        bytes[at] ^= 1;
+        fs::write(&wal, &bytes).unwrap();
+        match Writer::open(&path, &bench.options) {
+            Err(Error::Damaged { path, .. }) => assert_eq!(path, wal),
+            Err(other) => panic!("byte {at}: {other}"),
+            Ok(_) => panic!("opened with a flipped bit in byte {at}"),
+        }
+    }
+    fs::write(&wal, &sound).unwrap();
+    assert_eq!(Writer::open(&path, &bench.options).unwrap().committed(), &state());
 }
 
 #[test]

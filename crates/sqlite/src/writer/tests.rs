@@ -11,6 +11,8 @@ use crate::entry::{Care, Conclusion, Resume};
 use crate::error::Error;
 use crate::open::{Limits, Options};
 
+mod damage;
+mod floors;
 mod guards;
 mod replies;
 

@@ -433,7 +433,9 @@ fn a_damaged_page_stops_the_node() {
     let last = bytes.len() - 4096 * 2;
     bytes[last..].fill(0xee);
     std::fs::write(&path, bytes).unwrap();
-    std::fs::remove_file(dir.path().join("db.sqlite-wal")).unwrap();
+    for suffix in ["-wal", "-floor"] {
+        std::fs::remove_file(dir.path().join(format!("db.sqlite{suffix}"))).unwrap();
+    }
     let writer = Writer::open(&path, &options).unwrap();
     let mut it = Fixture { writer, dir, options };
     let result = it.try_apply(&write(Kind::Execute, false, &["UPDATE t SET a=1"]));
