@@ -22,6 +22,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::chance::{Chance, lock};
 use crate::life::{Death, Fate, Life};
+use crate::rot::BITS_MAX;
 use crate::trace::Trace;
 
 mod image;
@@ -61,6 +62,30 @@ impl MachineFiles {
             }
         }
         copy(from, to, Path::new(""), &images)
+    }
+
+    /// Flips some bits, near each other, in a WAL that stands in `folder`, which no process has open; false when there is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// When the real file system refuses.
+    pub fn flip_wal(&self, folder: &Path, chance: &mut Chance) -> io::Result<bool> {
+        let mut images = lock(&self.0);
+        let is_wal = |path: &Path| path.as_os_str().as_encoded_bytes().ends_with(b"-wal");
+        let mut wals = images.iter_mut().filter(|(path, _)| is_wal(path));
+        let Some((path, image)) = wals.find(|(path, image)| !image.current().is_empty() && folder.join(path).exists())
+        else {
+            return Ok(false);
+        };
+        let size = image.current().len();
+        let start = chance.index(size);
+        for _ in 0..=chance.below(BITS_MAX) {
+            let offset = (start + chance.index(64)).min(size - 1);
+            image.flip(offset, u8::try_from(chance.below(8)).unwrap_or(0));
+        }
+        fs::write(folder.join(path), image.current())?;
+        Ok(true)
     }
 
     /// Forgets files that are not in `folder` any more: they were removed without SQLite.

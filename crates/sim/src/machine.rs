@@ -62,7 +62,7 @@ struct State {
     starts: u64,
 }
 
-/// Bits of the log that flip.
+/// Bits of the log or of SQLite's WAL that flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rot {
     /// All are as they were written.
@@ -263,7 +263,12 @@ impl Machine {
         }
         if state.rot == Rot::Due {
             let State { chance, disk, rot, .. } = state;
-            *rot = if rot::flip(disk, chance) { Rot::Done } else { Rot::None };
+            let has_flipped = if chance.one_in(2) {
+                rot::flip(disk, chance)
+            } else {
+                self.files.flip_wal(folder, chance)?
+            };
+            *rot = if has_flipped { Rot::Done } else { Rot::None };
         }
         Ok(())
     }
@@ -337,9 +342,16 @@ impl Machine {
     }
 }
 
-/// A message says that the files are damaged.
+/// A message says what is wrong with the files. A bit in the head of a segment may make it one of a later release; a WAL
+/// that lost what was not copied yet may end before what the log was purged through.
 fn tells_of_damage(problem: &str) -> bool {
-    problem.contains("is damaged at offset")
+    const WORDS: [&str; 4] = [
+        "is damaged at offset",
+        "has the unknown version",
+        "has the unknown magic",
+        "a log that starts after entry",
+    ];
+    WORDS.iter().any(|words| problem.contains(words))
 }
 
 /// The address of a machine.

@@ -180,7 +180,8 @@ impl Nemesis {
         });
     }
 
-    /// Bits of a log flip; its node must notice, and is replaced then. One at a time: two are a majority.
+    /// Bits of a log or a WAL flip; its node must notice, and is replaced then, or not need them. One at a time: two are a
+    /// majority.
     fn rot(&mut self, machine: MachineId) {
         let is_any_rotten = self.world.machines.iter().any(|machine| machine.is_rotten());
         if is_any_rotten || !self.world.is_whole() {

@@ -32,7 +32,7 @@ pub enum Fault {
     ClockDrift,
     /// A process stands still for a while.
     Pause,
-    /// Bits flip in the log while its machine is down.
+    /// Bits flip in the log or in SQLite's WAL while their machine is down.
     BitRot,
     /// A disk fails a write or a flush.
     DiskError,
@@ -134,6 +134,7 @@ fn provoking(mutation: Mutation) -> Option<Fault> {
     match mutation {
         Mutation::LoseVote => Some(Fault::Coup),
         Mutation::ForgetKey => Some(Fault::Replacement),
+        Mutation::NoWalFloor => Some(Fault::BitRot),
         Mutation::IgnoreFailedFlush => Some(Fault::DiskError),
         Mutation::NoSqliteSync | Mutation::PurgeBeforeDurable => Some(Fault::Snapshot),
         Mutation::NoLogFlush

@@ -10,7 +10,7 @@ use crate::chance::Chance;
 const SOUND_BYTES: usize = 8 * 1024;
 
 /// Bits that flip at once, at most.
-const BITS_MAX: u64 = 4;
+pub const BITS_MAX: u64 = 4;
 
 /// Flips some bits in the log on `disk`; false when it is too short for that.
 pub fn flip(disk: &MemDisk, chance: &mut Chance) -> bool {

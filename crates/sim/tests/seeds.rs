@@ -75,6 +75,11 @@ fn a_lost_vote_is_found() {
 }
 
 #[test]
+fn old_pages_over_new_ones_are_found() {
+    is_caught("no-wal-floor", "1..60", &["differ", "missed", "lost"]);
+}
+
+#[test]
 fn every_other_missing_guard_is_found() {
     let others = [
         "no-sqlite-sync",

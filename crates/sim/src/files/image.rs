@@ -80,6 +80,13 @@ impl Image {
         self.is_abandoned = !self.changes.is_empty();
     }
 
+    /// Flips a bit, for good; nothing that is not flushed is left.
+    pub fn flip(&mut self, offset: usize, bit: u8) {
+        self.current[offset] ^= 1 << bit;
+        self.flushed.clone_from(&self.current);
+        self.changes.clear();
+    }
+
     /// The power fails.
     pub fn lose_power(&mut self, chance: &mut Chance) {
         let kept = chance.weighted(&[
