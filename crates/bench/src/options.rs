@@ -14,6 +14,7 @@ usage: quorlite-bench [flags]
 
   --quorlite PATH    the load generator (quorlite, next to this program)
   --quorlited PATH   the server to measure; without it only the floors are
+  --consensus PATH   the example `writes` of the store: adds consensus alone, on a log in memory
   --server-flag FLAG passed on to the server; may be repeated
   --rounds N         rounds, each on fresh directories; the table shows medians (3)
   --seconds N        how long each row is measured in a round (2)
@@ -32,6 +33,8 @@ pub struct Options {
     pub quorlite: PathBuf,
     /// The server to measure.
     pub quorlited: Option<PathBuf>,
+    /// The store's example that measures consensus alone.
+    pub consensus: Option<PathBuf>,
     /// Passed on to the server.
     pub server_flags: Vec<String>,
     /// Rounds.
@@ -56,6 +59,7 @@ impl Options {
         let mut options = Options {
             quorlite: std::env::current_exe()?.with_file_name("quorlite"),
             quorlited: None,
+            consensus: None,
             server_flags: Vec::new(),
             rounds: 3,
             time: Duration::from_secs(2),
@@ -71,6 +75,7 @@ impl Options {
             match flag {
                 "--quorlite" => options.quorlite = value.into(),
                 "--quorlited" => options.quorlited = Some(value.into()),
+                "--consensus" => options.consensus = Some(value.into()),
                 "--server-flag" => options.server_flags.push(value.to_owned()),
                 "--rounds" => options.rounds = value.parse().with_context(|| format!("--rounds {value}"))?,
                 "--seconds" => {

@@ -9,6 +9,7 @@
 //! Invariant: nothing here stops at what the server cannot do. A row that failed says why and the next one runs.
 
 mod children;
+mod consensus;
 mod load;
 mod probe;
 mod report;
@@ -29,10 +30,12 @@ use crate::options::Options;
 ///
 /// If a program is missing or a floor cannot be measured.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    for program in [Some(&options.quorlite), options.quorlited.as_ref()]
-        .into_iter()
-        .flatten()
-    {
+    let programs = [
+        Some(&options.quorlite),
+        options.quorlited.as_ref(),
+        options.consensus.as_ref(),
+    ];
+    for program in programs.into_iter().flatten() {
         ensure!(program.is_file(), "{} is not there", program.display());
     }
     let mut samples = Samples::default();

@@ -13,6 +13,8 @@ fn flags_are_read_and_have_defaults() {
     let words = [
         "--quorlited",
         "/x/quorlited",
+        "--consensus",
+        "/x/writes",
         "--rounds",
         "5",
         "--seconds",
@@ -23,6 +25,7 @@ fn flags_are_read_and_have_defaults() {
     let options = Options::parse(&words).unwrap();
     assert_eq!((options.rounds, options.time), (5, Duration::from_millis(500)));
     assert_eq!(options.quorlited, Some("/x/quorlited".into()));
+    assert_eq!(options.consensus, Some("/x/writes".into()));
     assert!(options.wants("point reads, none") && !options.wants("durable writes"));
 }
 

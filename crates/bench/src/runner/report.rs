@@ -155,7 +155,9 @@ fn wanted(options: &Options) -> impl Iterator<Item = &'static Row> {
 
 /// Whether a name is not that of a load or of another figure of the server.
 fn is_floor(name: &str) -> bool {
-    ["raw ", "bare ", "HTTP "].iter().any(|start| name.starts_with(start))
+    ["raw ", "bare ", "HTTP ", "consensus "]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 /// Sorts by name, then by the number of clients.

@@ -6,7 +6,7 @@ use super::children::{Bare, Node};
 use super::load::{self, Load};
 use super::rows::{self, Floor, ROWS, Row, Site};
 use super::samples::{Measure, Samples};
-use super::{probe, say};
+use super::{consensus, probe, say};
 use crate::floors;
 use crate::options::Options;
 
@@ -46,6 +46,9 @@ pub fn run(options: &Options, samples: &mut Samples) -> anyhow::Result<()> {
         .prefix("quorlite-bench-")
         .tempdir_in(&options.dir)?;
     raw(options, dir.path(), samples)?;
+    if let Some(program) = &options.consensus {
+        consensus::turns(program, options.time, samples)?;
+    }
     let floors = start_floors(dir.path())?;
     if options.quorlited.is_none() {
         return floors_alone(options, &floors, samples);
