@@ -294,6 +294,16 @@ pub struct Head {
     /// The answering node no longer leads, and the request was certainly not appended: it may be sent elsewhere.
     #[prost(message, optional, tag = "5")]
     pub not_leader: Option<NotLeader>,
+    /// The request was certainly not appended to the log, though the status does not say so.
+    #[prost(bool, tag = "6")]
+    pub not_appended: bool,
+}
+
+impl Head {
+    /// It says that nothing was done, which is true of the try that it answers.
+    pub fn is_refusal(&self) -> bool {
+        self.not_appended || self.retry_after_s > 0
+    }
 }
 
 /// See [`Head::not_leader`].

@@ -153,7 +153,7 @@ impl Client {
     async fn ask(&self, address: &str, ask: Ask, timeout: Duration) -> Result<Tell, Error> {
         let describes = matches!(ask, Ask::Describe(_));
         let frame = Request::new(ask, self.credentials.clone()).encode_frame();
-        let retried = || {
+        let retried = |_: &Failure| {
             if describes {
                 count(&self.counters.describe_req_retries);
             }
@@ -171,6 +171,7 @@ impl Client {
     }
 
     /// Sends the frame of a request and reads the first frame of its reply; the connection holds the rest, if there is more.
+    /// Tells `retried` of the failure after which it is sent once more.
     ///
     /// # Errors
     ///
@@ -181,7 +182,7 @@ impl Client {
         frame: Bytes,
         repeat: Repeat,
         deadline: Instant,
-        retried: impl Fn(),
+        retried: impl Fn(&Failure),
     ) -> Result<(Connection, Tell), Failure> {
         let length = frame.len();
         if length > FRAME_BYTES_MAX {
@@ -206,7 +207,7 @@ impl Client {
         }
         count(&self.counters.client_retries);
         count(&self.counters.client_force_new_conn);
-        retried();
+        retried(&failure);
         let connection = match self.connect(self.pool.fresh(address), deadline).await {
             Ok(connection) => connection,
             Err(second) => return Err(worse(failure, second)),

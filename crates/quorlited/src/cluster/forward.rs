@@ -11,10 +11,11 @@
 //! Invariants:
 //! * A write gets its key before it first leaves, and keeps it: however often it is sent, it runs once (D9).
 //! * What has no key and may have arrived is not sent again.
+//! * That nothing was done is true of the try that was answered so: once another may have arrived, the outcome is unknown.
 //! * After the head, a broken stream is an error in the body, never its end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use std::{io, mem};
 
@@ -112,6 +113,7 @@ impl Forwarder {
         let deadline = Instant::now() + timeout;
         self.give_key(forwarded);
         let repeat = repeat(forwarded);
+        let is_read = matches!(forwarded.operation, Some(Operation::Query(_) | Operation::Backup(_)));
         let mut last: Option<(String, Failure)> = None;
         let mut named = None;
         loop {
@@ -133,10 +135,11 @@ impl Forwarder {
             };
             let left = deadline.saturating_duration_since(Instant::now());
             forwarded.timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-            match self.try_once(&leader, forwarded, repeat, deadline).await {
-                Tried::Served(served) => return Ok(served),
+            match self.try_once(&leader, forwarded, deadline, &mut last).await {
+                Tried::Served(served) if is_read || !served.answer.head.is_refusal() => return Ok(served),
+                Tried::Served(served) => return unless_sent(last, Ok(served)),
                 Tried::Elsewhere(leader) => named = leader,
-                Tried::Refused(error) => return Err(error),
+                Tried::Refused(error) => return unless_sent(last, Err(error)),
                 Tried::Failed(failure) => {
                     debug!(leader = %leader.address, ?failure, "forwarding failed");
                     last = Some((leader.address, worse(last.take(), failure)));
@@ -150,21 +153,34 @@ impl Forwarder {
         }
     }
 
-    async fn try_once(&self, leader: &Peer, forwarded: &mut Forwarded, repeat: Repeat, deadline: Instant) -> Tried {
+    /// Notes in `last` what may have arrived before the answer.
+    async fn try_once(
+        &self,
+        leader: &Peer,
+        forwarded: &mut Forwarded,
+        deadline: Instant,
+        last: &mut Option<(String, Failure)>,
+    ) -> Tried {
         if leader.id == self.me {
             let answer = self.handler.handle(forwarded.clone()).await;
             return tried(answer, &leader.address);
         }
         let frame = encode(forwarded);
-        let retried = || {
+        let may_have_arrived = AtomicBool::new(false);
+        let retried = |failure: &Failure| {
+            may_have_arrived.store(matches!(failure, Failure::Sent(_)), Ordering::Relaxed);
             if let Some(counter) = self.retry_counter(forwarded) {
                 count(counter);
             }
         };
         let called = self
             .client
-            .call(&leader.address, frame, repeat, deadline, retried)
+            .call(&leader.address, frame, repeat(forwarded), deadline, retried)
             .await;
+        if may_have_arrived.into_inner() {
+            let cause = io::Error::from(io::ErrorKind::ConnectionReset);
+            *last = Some((leader.address.clone(), Failure::Sent(cause)));
+        }
         match called {
             Ok((connection, Tell::Opening(opening))) => match read_opening(connection, opening) {
                 Some(answer) => tried(answer, &leader.address),
@@ -273,6 +289,14 @@ fn give_up(last: &mut Option<(String, Failure)>, repeat: Repeat, deadline: Insta
         Some((address, Failure::Unsent(cause))) => Error::Unsent { address, cause },
         None => Error::NoLeader,
     })
+}
+
+/// `end`, which says that nothing was done, unless an earlier try may have arrived.
+fn unless_sent(last: Option<(String, Failure)>, end: Result<Served, Error>) -> Result<Served, Error> {
+    match last {
+        Some((address, Failure::Sent(cause))) => Err(Error::Unknown { address, cause }),
+        Some((_, Failure::Unsent(_))) | None => end,
+    }
 }
 
 /// Once it may have arrived somewhere, no later failure makes it certain that it did not.

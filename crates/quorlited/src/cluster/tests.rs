@@ -163,6 +163,8 @@ enum Turn {
     Stream(mpsc::Receiver<Result<Bytes, Broken>>),
     /// Does not lead, and names a leader.
     Elsewhere(Option<Peer>),
+    /// Has too much to do, and says that nothing was done.
+    Overloaded,
     /// Never answers.
     Hang,
 }
@@ -204,6 +206,14 @@ impl Handler for Script {
                     });
                     let head = Head {
                         not_leader,
+                        ..Head::default()
+                    };
+                    Answer { head, body: empty }
+                }
+                Turn::Overloaded => {
+                    let head = Head {
+                        status: 503,
+                        retry_after_s: 1,
                         ..Head::default()
                     };
                     Answer { head, body: empty }

@@ -43,7 +43,9 @@ pub fn request_failed(style: Style, message: impl Into<String>, code: Option<&'s
         code: code.map(Cow::Borrowed),
         ..Tail::default()
     };
-    finished(style, &tail)
+    let mut reply = finished(style, &tail);
+    reply.head.not_appended = code == Some(NOT_APPENDED);
+    reply
 }
 
 /// A request without statements.

@@ -169,6 +169,44 @@ async fn a_write_that_may_have_arrived_ends_in_an_unknown_outcome() {
 }
 
 #[tokio::test]
+async fn a_leader_that_refuses_a_write_says_nothing_of_the_one_that_died_with_it() {
+    let (mut former, follower) = pair().await;
+    let leader = Node::start(3, "n3").await;
+    former.script.turn(Turn::Hang);
+    leader.script.turn(Turn::Overloaded);
+    let forwarder = follower.forwarder.clone();
+    let forwarding = tokio::spawn(async move { forwarder.forward(execute(), DEADLINE).await });
+    arrived(&former, 1).await;
+    former.stop().await;
+    follower.ledger.follow(Some(leader.peer()));
+    let error = soon(forwarding).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Unknown { .. }), "{error}");
+
+    // What has gone to this leader alone certainly did not happen.
+    leader.script.turn(Turn::Overloaded);
+    let served = soon(follower.forwarder.forward(execute(), DEADLINE)).await.unwrap();
+    assert_eq!(served.answer.head.status, 503);
+}
+
+#[tokio::test]
+async fn a_restarted_leader_that_refuses_a_write_says_nothing_of_its_former_life() {
+    let dir = TempDir::new().unwrap();
+    let (mut leader, follower) = pair().await;
+    leader.script.turn(Turn::Chunks(vec!["first"]));
+    let served = soon(follower.forwarder.forward(execute(), DEADLINE)).await.unwrap();
+    assert_eq!(text(served.answer.body).await, "first");
+    leader.script.turn(Turn::Hang);
+    let forwarder = follower.forwarder.clone();
+    let forwarding = tokio::spawn(async move { forwarder.forward(execute(), DEADLINE).await });
+    arrived(&leader, 2).await;
+    leader.stop().await;
+    let restarted = Node::start_at(&leader.address, 1, "n1", 0, &dir).await;
+    restarted.script.turn(Turn::Overloaded);
+    let error = soon(forwarding).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Unknown { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_write_that_was_never_sent_ends_in_a_certain_one() {
     let (mut leader, follower) = pair().await;
     leader.stop().await;

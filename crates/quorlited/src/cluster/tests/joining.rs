@@ -198,7 +198,7 @@ async fn an_unknown_request_is_refused_by_name_and_the_connection_lives() {
     let repeat = crate::cluster::client::Repeat::Never;
     let called = asking
         .client
-        .call(&node.address, unknown.encode_frame(), repeat, deadline, || ())
+        .call(&node.address, unknown.encode_frame(), repeat, deadline, |_| ())
         .await;
     let (connection, tell) = called.unwrap();
     let Tell::Refused(refused) = tell else {
