@@ -208,13 +208,16 @@ impl Node {
             index,
             what: "has been applied already",
         };
-        let _held = self.inner.skips.hold(index).ok_or(applied)?;
+        let held = self.inner.skips.hold(index).ok_or(applied)?;
         // Settings are fixed: an entry waits. To look would be to wait behind it.
         let proposal = Proposal::new(Command::new(Some(Action::Skip(Skip { index }))));
-        let room = self.inner.budget.take(proposal.bytes().len())?;
+        let room = self.inner.budget.take_reserved()?;
         let enqueue = timeout.min(self.inner.config.apply_timeout);
-        match tokio::time::timeout(timeout, core.propose(proposal, room, enqueue)).await {
-            Ok(answer) => answer.map(|answer| answer.0),
+        let core = core.clone();
+        let proposed = held.until(async move { core.propose(proposal, room, enqueue).await });
+        match tokio::time::timeout(timeout, proposed).await {
+            Ok(Some(answer)) => answer.map(|answer| answer.0),
+            Ok(None) => Err(Error::Stopped("the node is closing".to_owned())),
             Err(_) => Err(Error::Unconfirmed),
         }
     }

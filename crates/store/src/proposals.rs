@@ -25,10 +25,15 @@ pub(crate) const COMMAND_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// work.
 const OVERHEAD_BYTES: usize = 8 * 1024;
 
+/// Small proposals for which there is room besides: what an operator asks for by hand, when the writes that wait behind an
+/// entry have taken all other room.
+const RESERVED_MAX: usize = 64;
+
 /// The room of one node.
 #[derive(Debug)]
 pub(crate) struct Budget {
     free: Arc<Semaphore>,
+    reserved: Arc<Semaphore>,
     taken: AtomicU64,
 }
 
@@ -42,6 +47,7 @@ impl Budget {
     pub(crate) fn new() -> Self {
         Self {
             free: Arc::new(Semaphore::new(BYTES_MAX)),
+            reserved: Arc::new(Semaphore::new(RESERVED_MAX)),
             taken: AtomicU64::new(0),
         }
     }
@@ -65,6 +71,17 @@ impl Budget {
             .map_err(|_| Error::Overloaded("too many writes in progress; try again later"))?;
         self.taken.fetch_add(1, Ordering::Relaxed);
         Ok(room)
+    }
+
+    /// Takes reserved room for a small proposal, whatever else is in progress.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Overloaded`] when that is taken as well.
+    pub(crate) fn take_reserved(&self) -> Result<Room, Error> {
+        let held = self.reserved.clone().try_acquire_owned();
+        held.map(|held| Room { _held: held })
+            .map_err(|_| Error::Overloaded("too many skips in progress; try again later"))
     }
 
     /// How many times room was taken so far: whether others write, too.

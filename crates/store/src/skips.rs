@@ -133,6 +133,23 @@ impl State {
     }
 }
 
+impl Hold {
+    /// Runs `skipping` while the entry is held, to its end, whether or not anybody waits for that: if the entry were let go
+    /// while its skip may still be committed, this node would run it as well, and no node be right. `None` when the runtime
+    /// ends first.
+    pub(crate) async fn until<T: Send + 'static>(
+        self,
+        skipping: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let skipped = tokio::spawn(async move {
+            let skipped = skipping.await;
+            drop(self);
+            skipped
+        });
+        skipped.await.ok()
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         let mut state = self.skips.lock();
@@ -145,3 +162,6 @@ impl Drop for Hold {
         self.skips.settled.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests;

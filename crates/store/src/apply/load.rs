@@ -9,6 +9,7 @@
 //! Invariants:
 //! * What counts of a file depends on the log alone (D3); that a file is sound was the proposer's to see.
 //! * A file is removed only once the entry that made it useless is durable.
+//! * A file takes the place of the database only if its entry is not to be passed over by then, as any commit.
 
 use std::fs::File;
 use std::io::Read;
@@ -53,6 +54,15 @@ pub trait Generations: Send + Sync {
     fn switch(&self, building: Building) -> Result<Generation, Error>;
     /// Whether `membership`, in consensus' own encoding, has one node.
     fn is_lone(&self, membership: &[u8]) -> bool;
+}
+
+/// What became of a file that was to take the place of the database.
+enum Exchanged {
+    Done(Reply),
+    /// It cannot; a new transaction runs.
+    Refused(Reply),
+    /// Its entry is to be passed over.
+    Undone,
 }
 
 /// What is gathered.
@@ -195,8 +205,9 @@ impl Applier {
             Form::Boot if !self.is_lone() => Reply::failed(NOT_ALONE, REFUSED),
             Form::Text => self.run_text(load)?,
             Form::File | Form::Boot => match self.exchange(entry, load)? {
-                Ok(reply) => return Ok(reply),
-                Err(reply) => reply,
+                Exchanged::Done(reply) => return Ok(reply),
+                Exchanged::Refused(reply) => reply,
+                Exchanged::Undone => return self.apply_again(entry),
             },
         };
         if self.skips.has_stopped() {
@@ -230,11 +241,10 @@ impl Applier {
         Ok(ran.reply)
     }
 
-    /// Puts the gathered file in the place of the database, in the state after this entry; or answers why not, in a new
-    /// transaction.
-    fn exchange(&mut self, entry: &Entry, load: &Load) -> Result<Result<Reply, Reply>, Error> {
+    /// Puts the gathered file in the place of the database, in the state after this entry.
+    fn exchange(&mut self, entry: &Entry, load: &Load) -> Result<Exchanged, Error> {
         let Some(loads) = &mut self.loads else {
-            return Ok(Err(Reply::failed(UNKNOWN, REFUSED)));
+            return Ok(Exchanged::Refused(Reply::failed(UNKNOWN, REFUSED)));
         };
         // The file becomes the database: closing it later would drop the locks of whoever has that open.
         loads.staging.close(load.load);
@@ -258,15 +268,19 @@ impl Applier {
                 Ok(()) => {}
                 Err(Error::Unfit(why)) => {
                     self.begin()?;
-                    return Ok(Err(Reply::failed(Error::Unfit(why).to_string(), REFUSED)));
+                    let text = Error::Unfit(why).to_string();
+                    return Ok(Exchanged::Refused(Reply::failed(text, REFUSED)));
                 }
                 Err(error) => return Err(error),
+            }
+            if !self.seal(entry.position.index) {
+                return Ok(Exchanged::Undone);
             }
             self.replace(|| generations.switch(building))?;
             if let Some(loads) = &mut self.loads {
                 loads.staging.remove(load.load)?;
             }
-            Ok(Ok(reply))
+            Ok(Exchanged::Done(reply))
         })
     }
 

@@ -488,9 +488,8 @@ impl Applier {
 
     /// Commits, unless an entry of the transaction is to be passed over.
     fn commit(&mut self) -> Result<Committed, Error> {
-        let state = self.as_open().writer.state();
-        let through = state.applied.map_or(0, |at| at.index);
-        if !self.skips.seal(through, |index| state.skips.contains(&index)) {
+        let through = self.as_open().writer.state().applied.map_or(0, |at| at.index);
+        if !self.seal(through) {
             return Ok(Committed::Refused);
         }
         let open = self.as_open_mut();
@@ -502,6 +501,12 @@ impl Applier {
             }
             Err(error) => Ok(Committed::Failed(error.message)),
         }
+    }
+
+    /// The entries through `through` are about to be committed; false if one of them is to be passed over instead.
+    fn seal(&self, through: u64) -> bool {
+        let passed_over = &self.as_open().writer.state().skips;
+        self.skips.seal(through, |index| passed_over.contains(&index))
     }
 
     fn rollback(&mut self) -> Result<(), Error> {

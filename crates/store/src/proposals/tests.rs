@@ -25,3 +25,13 @@ fn small_proposals_are_bounded_by_number() {
     assert!((10_000..20_000).contains(&taken.len()), "{}", taken.len());
     assert_eq!(budget.taken(), taken.len() as u64, "what was refused does not count");
 }
+
+#[test]
+fn an_operator_has_room_when_writes_have_none() {
+    let budget = Budget::new();
+    let _writes: Vec<Room> = std::iter::from_fn(|| budget.take(1).ok()).collect();
+    let reserved: Vec<Room> = std::iter::from_fn(|| budget.take_reserved().ok()).collect();
+    assert!((1..1000).contains(&reserved.len()), "{}", reserved.len());
+    drop(reserved);
+    budget.take_reserved().expect("given back");
+}

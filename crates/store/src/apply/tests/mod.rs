@@ -18,6 +18,7 @@ mod entries;
 mod failures;
 mod history;
 mod keys;
+mod loads;
 
 /// An apply core on a folder of its own.
 struct Fixture {
