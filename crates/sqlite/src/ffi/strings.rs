@@ -1,8 +1,8 @@
 //! SQLite's functions that work on long values, within the entry's budget and in linear time.
 //!
-//! They answer as SQLite's own do, byte for byte (`tests`), which readers keep. SQLite's `instr()` and `replace()` compare
-//! at every place, `value × pattern` in one step, and nothing interrupts a step: here they search
-//! ([`crate::search`]). All charge the bytes that they work on before they begin.
+//! They answer as SQLite's own do, byte for byte (`tests`), which readers keep. SQLite's `instr()`, `replace()`, `trim()` and
+//! `unhex()` compare at every place, `value × pattern` in one step, and nothing interrupts a step: here they search
+//! ([`crate::search`]). All charge the bytes that they work on before they begin, and `trim()` its comparisons as it goes.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int};
@@ -11,16 +11,23 @@ use std::slice;
 use rusqlite::ffi;
 
 use super::functions::{Callback, context, free};
-use crate::search;
+use crate::search::{self, End};
 
 /// Names, numbers of arguments, and what answers.
 pub(super) static FUNCTIONS: &[(&CStr, c_int, Callback)] = &[
     (c"hex", 1, hex),
     (c"instr", 2, instr),
     (c"lower", 1, lower),
+    (c"ltrim", 2, ltrim),
     (c"replace", 3, replace),
+    (c"rtrim", 2, rtrim),
+    (c"trim", 2, trim),
+    (c"unhex", 2, unhex),
     (c"upper", 1, upper),
 ];
+
+/// What `trim()` keeps of each character of its set: a pointer and a length. All of it may be no longer than a value.
+const TRIM_CHARACTER_BYTES: usize = 12;
 
 type Call = *mut ffi::sqlite3_context;
 type Value = *mut ffi::sqlite3_value;
@@ -243,6 +250,70 @@ unsafe extern "C" fn replace(call: Call, _: c_int, values: *mut Value) {
         }
         if !is_refused(call, length) {
             give(call, length, |text| search::replace(value, pattern, by, text));
+        }
+    }
+}
+
+unsafe extern "C" fn ltrim(call: Call, _: c_int, values: *mut Value) {
+    // SAFETY: registered with two arguments.
+    unsafe { trim_at(call, values, &[End::First]) }
+}
+
+unsafe extern "C" fn rtrim(call: Call, _: c_int, values: *mut Value) {
+    // SAFETY: registered with two arguments.
+    unsafe { trim_at(call, values, &[End::Last]) }
+}
+
+unsafe extern "C" fn trim(call: Call, _: c_int, values: *mut Value) {
+    // SAFETY: registered with two arguments.
+    unsafe { trim_at(call, values, &[End::First, End::Last]) }
+}
+
+/// # Safety
+///
+/// `values` are the two arguments of `call`, a call of one of these functions.
+unsafe fn trim_at(call: Call, values: *mut Value, ends: &[End]) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let Some(mut value) = text(*values) else { return };
+        let Some(set) = text(*values.add(1)) else { return };
+        if is_refused(call, value.len() + set.len()) {
+            return;
+        }
+        let set = search::characters(set);
+        if set.len() * TRIM_CHARACTER_BYTES > length_max(call) {
+            return ffi::sqlite3_result_error_toobig(call);
+        }
+        for end in ends {
+            match search::trimmed(value, &set, *end, &mut |compared| !is_refused(call, compared)) {
+                Ok(rest) => value = rest,
+                Err(search::Stopped) => return,
+            }
+        }
+        ffi::sqlite3_result_text64(
+            call,
+            value.as_ptr().cast(),
+            value.len() as u64,
+            ffi::SQLITE_TRANSIENT(),
+            ffi::SQLITE_UTF8 as u8,
+        );
+    }
+}
+
+unsafe extern "C" fn unhex(call: Call, _: c_int, values: *mut Value) {
+    // SAFETY: registered with two arguments.
+    unsafe {
+        let (Some(value), Some(pass)) = (text(*values), text(*values.add(1))) else {
+            return;
+        };
+        if value.len() / 2 + 1 > length_max(call) {
+            return ffi::sqlite3_result_error_toobig(call);
+        }
+        if is_refused(call, value.len() + pass.len()) {
+            return;
+        }
+        if let Some(bytes) = search::read_hex(value, pass) {
+            ffi::sqlite3_result_blob64(call, bytes.as_ptr().cast(), bytes.len() as u64, ffi::SQLITE_TRANSIENT());
         }
     }
 }

@@ -45,6 +45,9 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         b"\xff",
         b"\0",
         b"1",
+        b"\xc0",
+        b"\xf8\x88",
+        b"\xef\xbf\xbe",
     ]);
     prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
 }
@@ -97,6 +100,18 @@ proptest! {
     }
 
     #[test]
+    fn trims_are_sqlites(value in value(), set in value()) {
+        for name in ["trim", "ltrim", "rtrim"] {
+            check(name, &[value.clone(), set.clone()]);
+        }
+    }
+
+    #[test]
+    fn unhex_is_sqlites(value in value(), pass in value()) {
+        check("unhex", &[value, pass]);
+    }
+
+    #[test]
     fn hex_upper_and_lower_are_sqlites(value in value()) {
         for name in ["hex", "upper", "lower"] {
             check(name, std::slice::from_ref(&value));
@@ -112,4 +127,18 @@ fn a_search_that_is_quadratic_in_sqlite_is_not_here() {
     // Four million times four million comparisons otherwise: hours.
     assert_eq!(super::place_in_text(&value, &pattern), 0);
     assert_eq!(super::replaced_length(&value, &pattern, b""), value.len());
+}
+
+#[test]
+fn trimming_by_many_characters_stops_when_its_work_is_used_up() {
+    let (value, mut set) = (vec![b'a'; 1 << 20], vec![b'b'; 80_000]);
+    set.push(b'a');
+    let mut left = 10_000_000_usize;
+    let mut counts = |compared: usize| {
+        left = left.saturating_sub(compared);
+        left > 0
+    };
+    // Eighty thousand million comparisons otherwise: minutes.
+    let stopped = super::trimmed(&value, &super::characters(&set), super::End::First, &mut counts);
+    assert!(stopped.is_err());
 }
