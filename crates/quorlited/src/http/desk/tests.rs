@@ -84,7 +84,17 @@ async fn certain_failures_keep_their_retry_after() {
     fake.fail_write(Error::Overloaded("too many writes"));
     let answer = ask(&fake, Operation::Execute(sql("INSERT"))).await;
     assert_eq!((answer.head.status, answer.head.retry_after_s), (503, 1));
-    assert!(answer.head.not_leader.is_none());
+    assert!(answer.head.not_leader.is_none() && answer.head.is_refusal());
+}
+
+#[tokio::test]
+async fn the_head_tells_what_was_not_appended_from_what_is_unknown() {
+    let fake = leading();
+    for (error, is_refusal) in [(Error::Enqueue, true), (Error::LeadershipLost, false)] {
+        fake.fail_write(error);
+        let answer = ask(&fake, Operation::Execute(sql("INSERT"))).await;
+        assert_eq!((answer.head.status, answer.head.is_refusal()), (200, is_refusal));
+    }
 }
 
 #[tokio::test]

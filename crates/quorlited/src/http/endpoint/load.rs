@@ -61,7 +61,7 @@ async fn take(call: &Call, pieces: &mut Pieces) -> Reply {
     let Some(opened) = call.door.opened().cloned() else {
         return errors::cluster_operation("", &store::Error::NotOpen);
     };
-    match opened.place() {
+    match opened.place_once_elected(call.params.timeout()).await {
         Place::Here => {}
         Place::There(leader) if call.params.flag("redirect") => return opened.redirect(&leader, call).await,
         Place::There(_) => {}
@@ -207,9 +207,11 @@ impl Carrier<'_> {
             began: self.call.began,
             timeout,
         };
-        let place = match self.opened.place() {
+        // All of it is gathered: an election at the end is worth waiting for.
+        let place = match self.opened.place_once_elected(timeout).await {
             Place::Here => match end_here(&self.opened.vault, ending.clone()).await {
                 Ok(reply) => return data::served(reply, &self.call.door.options.advertised),
+                Err(Detour::Leader(None)) => self.opened.place_once_elected(timeout).await,
                 Err(Detour::Leader(leader)) => self.opened.place_of(leader),
                 Err(Detour::Transferring) => self.opened.place_after_handover(timeout).await,
             },

@@ -7,7 +7,7 @@ use store::Error;
 
 use crate::forwarded::{Head, Operation};
 use crate::http::pieces::PIECE_BYTES;
-use crate::http::tests::{Answered, World, vault};
+use crate::http::tests::{Answered, World, peer, vault};
 
 const JSON: &str = "application/json; charset=utf-8";
 
@@ -174,6 +174,15 @@ async fn a_follower_has_the_leader_gather_and_load() {
         redirected.header("location"),
         Some("http://there:4001/db/load?redirect")
     );
+}
+
+#[tokio::test]
+async fn during_an_election_a_load_waits_for_the_leader() {
+    let world = World::without_leader();
+    world.fake.elect(peer(1, "here"));
+    world.vault.loads().end_answer = Some(Ok(changes()));
+    assert_eq!(post(&world, "/db/load", "SELECT 1").await.status, 200);
+    assert_eq!(world.vault.forms(), [Form::Text]);
 }
 
 #[tokio::test]
