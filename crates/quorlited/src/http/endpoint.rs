@@ -13,6 +13,7 @@ pub mod licenses;
 pub mod load;
 pub mod metrics;
 pub mod nodes;
+pub mod openapi;
 pub mod queries;
 pub mod query;
 pub mod queued;

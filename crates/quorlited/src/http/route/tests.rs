@@ -829,3 +829,48 @@ async fn cors_origin_is_sent_when_configured() {
         Some("https://example.org")
     );
 }
+
+/// Path and method of each operation of openapi.yaml, which is laid out so that a line tells.
+fn documented() -> Vec<(&'static str, Method)> {
+    let mut path = "";
+    let mut operations = Vec::new();
+    for line in include_str!("../openapi.yaml").lines() {
+        let key = line.trim_end().trim_end_matches(':');
+        match key.strip_prefix("    ") {
+            None if key.starts_with("  /") => path = key.trim_start(),
+            None if !key.starts_with(' ') => path = "",
+            Some("get" | "post" | "delete" | "put" | "patch" | "head") if !path.is_empty() => {
+                let method = Method::from_bytes(key.trim_start().to_uppercase().as_bytes()).unwrap();
+                operations.push((path, method));
+            }
+            Some(_) | None => {}
+        }
+    }
+    operations
+}
+
+#[test]
+fn the_document_tells_of_each_route_and_of_nothing_else() {
+    let operations = documented();
+    for route in super::TABLE {
+        let methods = [Method::GET, Method::POST, Method::DELETE];
+        let answered = match route.methods {
+            super::Methods::Any => &methods[..1],
+            _ => &methods[..],
+        };
+        for method in answered.iter().filter(|method| !route.refuses(method)) {
+            assert!(
+                operations.contains(&(route.path, method.clone())),
+                "openapi.yaml lacks {method} {}",
+                route.path
+            );
+        }
+    }
+    for (path, method) in operations {
+        let route = super::Route::find(path).filter(|route| route.path == path && !route.refuses(&method));
+        assert!(
+            route.is_some(),
+            "openapi.yaml has {method} {path}, which no route answers"
+        );
+    }
+}
