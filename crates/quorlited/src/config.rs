@@ -119,6 +119,7 @@ impl Config {
                     body_bytes_max: usize::try_from(parsed.uint("http-max-body")).unwrap_or(usize::MAX),
                     result_bytes_max: parsed.uint("http-max-result"),
                     reads_max: count(parsed, "http-max-reads"),
+                    readers_max: usize::try_from(parsed.int("db-max-ro-conns")).unwrap_or(0),
                     stall_max: duration::from_ns(parsed.ns("http-stall-timeout")),
                     slow: duration::from_ns(parsed.ns("slow-query-threshold")),
                 },

@@ -41,6 +41,7 @@ mod script;
 mod search;
 pub mod staging;
 mod strip;
+pub mod turns;
 mod wal;
 mod watch;
 pub mod writer;

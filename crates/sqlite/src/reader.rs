@@ -27,6 +27,7 @@ use crate::classify::{self, Class};
 use crate::error::Error;
 use crate::ffi::statement::{Session, Statement, StatementError, Step};
 use crate::guard::{Denied, Guard, Unprepared};
+use crate::turns::Turns;
 use crate::watch::{Bounds, Cancel, Clock, Cut, Watch};
 
 mod brief;
@@ -50,6 +51,8 @@ pub struct Reader {
     watch: Arc<Watch>,
     guard: Arc<Guard>,
     knowledge: Arc<Knowledge>,
+    /// `None` runs whenever it is asked.
+    turns: Option<Arc<Turns>>,
     age_max: Duration,
 }
 
@@ -103,20 +106,22 @@ impl Reader {
             watch,
             guard,
             knowledge: Arc::default(),
+            turns: None,
             age_max,
         })
     }
 
-    /// Shares what other readers of the same database know.
-    pub(crate) fn sharing(mut self, knowledge: Arc<Knowledge>) -> Self {
+    /// Shares what other readers of the same database know, and the processor with all others of the node.
+    pub(crate) fn sharing(mut self, knowledge: Arc<Knowledge>, turns: Arc<Turns>) -> Self {
         self.knowledge = knowledge;
+        self.turns = Some(turns);
         self
     }
 
     /// Runs `statements` and shows their results to `sink`, one element for each text that is not exactly empty.
     ///
     /// A failing statement does not stop the next one. Ends early, with `Ok`, when the sink breaks. Blocks as long as
-    /// SQLite and the sink take. An element's `elapsed` includes the time that the sink took.
+    /// SQLite, the sink and others' turns take. An element's `elapsed` includes the time that the sink took.
     ///
     /// # Errors
     ///
@@ -129,6 +134,8 @@ impl Reader {
         sink: &mut dyn RowSink,
         cancel: &Cancel,
     ) -> Result<(), Error> {
+        // Before there is a snapshot that would have to wait with it.
+        let turn = self.turns.as_ref().map(Turns::take);
         let result = self.query_watched(statements, options, sink, cancel);
         self.watch.end();
         let close = if options.transaction {
@@ -136,6 +143,7 @@ impl Reader {
         } else {
             Ok(())
         };
+        drop(turn);
         result.and(close)
     }
 

@@ -26,6 +26,7 @@ use crate::home::Generation;
 use crate::open::{self, Options};
 use crate::pin::PinBounds;
 use crate::reader::{AtOnce, Knowledge, QueryOptions, Reader};
+use crate::turns::Turns;
 use crate::watch::Clock;
 
 /// How many readers there may be, and for how long.
@@ -36,6 +37,8 @@ pub struct ReadersOptions {
     pub connections_max: usize,
     /// Most connections kept open while nobody reads: each holds its page cache.
     pub idle_max: usize,
+    /// Queries that run at the same time, but for brief ones; those beyond take turns.
+    pub running_max: usize,
     /// Longest wait for a connection.
     pub wait_max: Duration,
     /// Longest that one snapshot is held (D10).
@@ -48,6 +51,7 @@ pub struct Readers {
     database: Options,
     options: ReadersOptions,
     clock: Clock,
+    turns: Arc<Turns>,
 }
 
 /// A reader, on loan; it returns when dropped.
@@ -82,6 +86,7 @@ impl Default for ReadersOptions {
         Self {
             connections_max: 256,
             idle_max: 16,
+            running_max: running_max_of_this_machine(),
             wait_max: Duration::from_secs(5),
             read_age_max: Duration::from_secs(60),
         }
@@ -95,6 +100,7 @@ impl Readers {
             current: RwLock::new(Pool::new(generation, options)),
             database,
             options,
+            turns: Turns::new(options.running_max, Arc::clone(&clock)),
             clock,
         }
     }
@@ -191,8 +197,14 @@ impl Readers {
     fn open(&self, pool: &Pool) -> Result<Reader, Error> {
         let connection = open::open_reader(&pool.generation.database(), &self.database)?;
         let reader = Reader::new(connection, Arc::clone(&self.clock), self.options.read_age_max)?;
-        Ok(reader.sharing(Arc::clone(&pool.knowledge)))
+        Ok(reader.sharing(Arc::clone(&pool.knowledge), Arc::clone(&self.turns)))
     }
+}
+
+/// Two for each processor, since one may wait for the disk; and at least four, for steps that take long.
+fn running_max_of_this_machine() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (2 * processors).max(4)
 }
 
 impl Pool {

@@ -1,7 +1,8 @@
 //! Cutting a statement short: its client has gone, its deadline has passed, or its snapshot has grown too old (D10).
 //!
 //! SQLite asks a connection's [`Watch`] every few thousand steps; nothing interrupts from outside, so that a cut meant
-//! for one query never hits the next one on the same connection.
+//! for one query never hits the next one on the same connection. A query that others wait for stands back here, too
+//! (`crate::turns`).
 //!
 //! Takes time from a [`Clock`] that is given to it, so that a simulator can own it.
 
@@ -12,6 +13,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use crate::error::Error;
+use crate::turns;
 
 /// Steps of SQLite's virtual machine between two questions: some microseconds, and one part in a hundred of the time.
 pub(crate) const STEPS_BETWEEN_QUESTIONS: i32 = 500;
@@ -116,7 +118,11 @@ impl Watch {
             quantum.questions = quantum.questions.saturating_sub(1);
         }
         drop(state);
-        self.check()
+        match self.check() {
+            // What was passed meanwhile is found at once.
+            None if turns::pass_on() => self.check(),
+            cut => cut,
+        }
     }
 
     /// A quantum is set: nothing may be waited for.

@@ -45,6 +45,7 @@ impl Databases {
             idle_max: READERS_IDLE_MAX,
             wait_max: READER_WAIT_MAX,
             read_age_max: config.read_age_max,
+            ..ReadersOptions::default()
         };
         let readers = Readers::new(home.current().clone(), options.clone(), bounds, Arc::new(Instant::now));
         Ok(Self {

@@ -109,7 +109,7 @@ pub fn read(style: Style, failed: &Failed) -> Reply {
             tracing::error!(%error, "read failed");
             request_failed(style, error.to_string(), None)
         }
-        Failed::Ended | Failed::TooLong(_) => request_failed(style, failed.to_string(), None),
+        Failed::Late | Failed::Ended | Failed::TooLong(_) => request_failed(style, failed.to_string(), None),
         Failed::Lost => Reply::failure(StatusCode::INTERNAL_SERVER_ERROR, failed),
     }
 }

@@ -94,7 +94,7 @@ async fn run_job(ledger: &Arc<dyn Ledger>, watch: &Arc<Watch>, job: Job) -> Resu
             if ledger.are_brief(&job.sql.statements) {
                 return read(ledger, watch, job).await;
             }
-            match need(ledger, job).await {
+            match need(ledger, watch, job).await {
                 Ok((Need::Readers, job)) => read(ledger, watch, job).await,
                 Ok((Need::Log, job)) => write(ledger, watch, job, Kind::Request).await,
                 Err(reply) => Ok(reply),
@@ -206,8 +206,12 @@ async fn read(ledger: &Arc<dyn Ledger>, watch: &Arc<Watch>, job: Job) -> Result<
 }
 
 /// What the statements need; gives the job back.
-async fn need(ledger: &Arc<dyn Ledger>, job: Job) -> Result<(Need, Job), Reply> {
+async fn need(ledger: &Arc<dyn Ledger>, watch: &Watch, job: Job) -> Result<(Need, Job), Reply> {
     let style = style(&job.sql);
+    let _seat = watch
+        .seat(deadline(&job.sql))
+        .await
+        .map_err(|none| errors::read(style, &none.into()))?;
     let ledger = Arc::clone(ledger);
     let classified = tokio::task::spawn_blocking(move || (ledger.need(&job.sql.statements), job)).await;
     match classified {

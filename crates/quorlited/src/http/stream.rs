@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Invariants:
-//! * At most [`CHUNKS_MAX`] chunks wait (D12); the read waits with them, for a bounded time (D10).
+//! * At most [`CHUNKS_MAX`] chunks wait (D12); the read waits with them, for a bounded time, and lets others run (D10).
 //! * A body that broke off ends in an error, never like one that is complete.
 //! * A client that goes away cancels its query.
 
@@ -23,6 +23,7 @@ use bytes::Bytes;
 use command::statement::Statement;
 use sqlite::{Cancel, QueryOptions};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ledger::Ledger;
@@ -30,7 +31,7 @@ use super::queries;
 use super::reply::{Payload, Running, Stream};
 use super::results::{CHUNK_BYTES, Form, Outlet, Results, Tail, Unencodable};
 use super::slow;
-use super::watch::{Limits, Watch};
+use super::watch::{Limits, NoSeat, Watch};
 use crate::forwarded::{Broken, CHUNKS_MAX, Style};
 
 type Chunk = Result<Bytes, Broken>;
@@ -62,6 +63,9 @@ pub enum Failed {
     /// The read could not run.
     #[error(transparent)]
     Sqlite(#[from] sqlite::Error),
+    /// Its time was over before it could begin.
+    #[error("context deadline exceeded")]
+    Late,
     /// Somebody ended it.
     #[error("query was ended by an operator")]
     Ended,
@@ -71,6 +75,15 @@ pub enum Failed {
     /// The thread that ran it is gone.
     #[error("the read broke off")]
     Lost,
+}
+
+impl From<NoSeat> for Failed {
+    fn from(none: NoSeat) -> Self {
+        match none {
+            NoSeat::Late => Self::Late,
+            NoSeat::Busy => Self::Sqlite(sqlite::Error::Busy),
+        }
+    }
 }
 
 /// Runs `query`; resolves once the answer is whole, or its first chunk is full.
@@ -90,13 +103,16 @@ pub async fn run(ledger: Arc<dyn Ledger>, watch: Arc<Watch>, mut query: Query) -
         .queries
         .admit(statements, query.client, query.began, cancel.clone());
     let listed = listed.ok_or(Failed::Sqlite(sqlite::Error::Busy))?;
+    let seat = watch.seat(query.options.deadline).await?;
     let chunks = Chunks::new(tx, Handle::current(), watch.limits);
     tokio::task::spawn_blocking(move || {
+        sqlite::turns::step_back();
         let began = Instant::now();
         read(&*ledger, &query, &listed.query, chunks, &cancel);
         if watch.is_slow(began.elapsed()) {
             slow::log(&*ledger, &listed.query.statements, began.elapsed(), query.client);
         }
+        drop(seat);
     });
     match opening.await {
         Ok(Opening::Whole(bytes)) => Ok(bytes.into()),
@@ -250,6 +266,18 @@ impl Chunks {
         }
     }
 
+    /// Waits while there is no room: others read meanwhile (D10).
+    fn send(&self, tx: &mpsc::Sender<Chunk>, chunk: Bytes) -> bool {
+        match tx.try_send(Ok(chunk)) {
+            Ok(()) => true,
+            Err(TrySendError::Closed(_)) => false,
+            Err(TrySendError::Full(chunk)) => sqlite::turns::rest(|| {
+                let sent = tx.send_timeout(chunk, self.limits.stall_max);
+                self.runtime.block_on(sent).is_ok()
+            }),
+        }
+    }
+
     fn open(opening: oneshot::Sender<Opening>, first: Vec<u8>) -> State {
         // One place more, for the last word.
         let (tx, rx) = mpsc::channel(CHUNKS_MAX + 1);
@@ -280,15 +308,11 @@ impl Outlet for Chunks {
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
             State::Unopened(opening) => Self::open(opening, chunk),
             State::Open { tx, last_word } => {
-                let sent = self
-                    .runtime
-                    .block_on(tx.send_timeout(Ok(chunk.into()), self.limits.stall_max));
-                match sent {
-                    Ok(()) => State::Open { tx, last_word },
-                    Err(_) => {
-                        last_word.send(Err(Broken("the client took no data for too long".to_owned())));
-                        State::Ended
-                    }
+                if self.send(&tx, chunk.into()) {
+                    State::Open { tx, last_word }
+                } else {
+                    last_word.send(Err(Broken("the client took no data for too long".to_owned())));
+                    State::Ended
                 }
             }
             State::Ended => State::Ended,

@@ -582,6 +582,7 @@ impl World {
                 body_bytes_max: 128 * 1024 * 1024,
                 result_bytes_max: 0,
                 reads_max: 16,
+                readers_max: 4,
                 stall_max: Duration::from_secs(30),
                 slow: Duration::ZERO,
             },

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use store::metrics::Histogram;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::counters::Counters;
 use super::queries::Queries;
@@ -18,10 +19,28 @@ pub struct Limits {
     pub result_bytes_max: u64,
     /// Reads that run or wait at a time.
     pub reads_max: usize,
+    /// Read connections; 0 = no limit. Reads beyond wait for one without a thread.
+    pub readers_max: usize,
     /// A client that takes nothing for this long is cut: a snapshot is held for it meanwhile (D10).
     pub stall_max: Duration,
     /// What takes at least this long is logged; zero = nothing is.
     pub slow: Duration,
+}
+
+/// Threads that read, at most: the others of those that may block (512, tokio's default) stay for snapshots, backups and
+/// answers about the node itself.
+const SEATS_MAX: usize = 384;
+
+/// How long a read waits for a thread and a connection.
+const SEAT_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Why a read got no thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoSeat {
+    /// Its own time was over first.
+    Late,
+    /// None became free.
+    Busy,
 }
 
 /// See the head of this file.
@@ -33,6 +52,8 @@ pub struct Watch {
     pub queries: Arc<Queries>,
     /// The limits.
     pub limits: Limits,
+    /// Threads for reads.
+    seats: Arc<Semaphore>,
     /// From a request's first byte to its statements, for `/db/…`.
     pub parse: Histogram,
     /// Whole requests that ran here, by [`OPERATIONS`].
@@ -53,9 +74,25 @@ impl Watch {
             counters,
             queries: Arc::new(Queries::new(limits.reads_max)),
             limits,
+            seats: Arc::new(Semaphore::new(seats(limits.readers_max))),
             parse: Histogram::default(),
             durations: Default::default(),
         }
+    }
+
+    /// Waits for leave to occupy a thread and a connection; without a thread.
+    ///
+    /// # Errors
+    ///
+    /// None became free in [`SEAT_WAIT_MAX`], or until `deadline`.
+    pub async fn seat(&self, deadline: Option<Instant>) -> Result<OwnedSemaphorePermit, NoSeat> {
+        let (until, failure) = match (deadline, Instant::now() + SEAT_WAIT_MAX) {
+            (Some(deadline), longest) if deadline < longest => (deadline, NoSeat::Late),
+            (_, longest) => (longest, NoSeat::Busy),
+        };
+        let seat = tokio::time::timeout_at(until.into(), Arc::clone(&self.seats).acquire_owned()).await;
+        // It is never closed.
+        seat.ok().and_then(Result::ok).ok_or(failure)
     }
 
     /// A request that began at `began` has ended, or its answer has begun.
@@ -71,3 +108,13 @@ impl Watch {
         !self.limits.slow.is_zero() && time >= self.limits.slow
     }
 }
+
+fn seats(readers_max: usize) -> usize {
+    match readers_max {
+        0 => SEATS_MAX,
+        most => most.min(SEATS_MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,10 @@ fn readers(generation: &Generation, connections_max: usize, idle_max: usize) -> 
         idle_max,
         ..ReadersOptions::default()
     };
+    readers_within(generation, options)
+}
+
+fn readers_within(generation: &Generation, options: ReadersOptions) -> Readers {
     Readers::new(generation.clone(), Options::default(), options, Arc::new(Instant::now))
 }
 
@@ -192,4 +196,82 @@ fn brief_queries_run_while_every_reader_is_on_loan_and_follow_a_switch() {
         assert_eq!(read(&mut readers.check_out(NOW).unwrap(), SQL), Some(2));
     }
     assert_eq!(at_once(&readers, SQL), Some(2));
+}
+
+/// Tells when it is shown a row, and rests until it is told to go on.
+struct Slow {
+    shown: std::sync::mpsc::Sender<()>,
+    goes_on: std::sync::mpsc::Receiver<()>,
+}
+
+impl RowSink for Slow {
+    fn columns(&mut self, _: &Columns) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn row(&mut self, _: &[CellRef<'_>]) -> ControlFlow<()> {
+        self.shown.send(()).unwrap();
+        crate::turns::rest(|| self.goes_on.recv()).unwrap();
+        ControlFlow::Continue(())
+    }
+
+    fn end(&mut self, _: End, _: Duration) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+#[test]
+fn a_short_query_comes_through_while_more_run_for_ever_than_may() {
+    const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT max(i) FROM n";
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::open(dir.path()).unwrap();
+    let _writer = fill(&home.current().database(), 7);
+    let options = ReadersOptions {
+        running_max: 2,
+        ..ReadersOptions::default()
+    };
+    let readers = readers_within(home.current(), options);
+    let cancel = Cancel::new();
+    std::thread::scope(|scope| {
+        for _ in 0..2 * options.running_max {
+            scope.spawn(|| {
+                let ended = readers.check_out(NOW).unwrap().query(
+                    &[Statement::new(ENDLESS)],
+                    &QueryOptions::default(),
+                    &mut Last(None),
+                    &cancel,
+                );
+                assert!(matches!(ended, Err(Error::Interrupted)));
+            });
+        }
+        for _ in 0..20 {
+            assert_eq!(read(&mut readers.check_out(NOW).unwrap(), "SELECT a FROM t"), Some(7));
+        }
+        cancel.cancel();
+    });
+}
+
+#[test]
+fn a_query_that_waits_for_its_client_lets_others_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::open(dir.path()).unwrap();
+    let _writer = fill(&home.current().database(), 7);
+    let options = ReadersOptions {
+        running_max: 1,
+        ..ReadersOptions::default()
+    };
+    let readers = readers_within(home.current(), options);
+    let (shown, is_shown) = std::sync::mpsc::channel();
+    let (go_on, goes_on) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut slow = Slow { shown, goes_on };
+            let mut lease = readers.check_out(NOW).unwrap();
+            let query = [Statement::new("SELECT a FROM t")];
+            lease.query(&query, &QueryOptions::default(), &mut slow, &Cancel::new())
+        });
+        is_shown.recv().unwrap();
+        assert_eq!(read(&mut readers.check_out(NOW).unwrap(), "SELECT a FROM t"), Some(7));
+        go_on.send(()).unwrap();
+    });
 }

@@ -51,6 +51,7 @@ fn watch() -> Arc<Watch> {
         body_bytes_max: 1024,
         result_bytes_max: 0,
         reads_max: 16,
+        readers_max: 4,
         stall_max: Duration::from_secs(30),
         slow: Duration::ZERO,
     };
