@@ -1,4 +1,4 @@
-//! What the compiler cannot hold of the house rules: directions, sizes, heads, words.
+//! What the compiler cannot hold of the house rules: directions, sizes, heads, words, sections without a row.
 //!
 //! Owns the list of rules and the printing of what they find. Never rewrites, never looks at a file that git ignores.
 //!
@@ -11,6 +11,7 @@
 mod code;
 mod modules;
 mod rooms;
+mod sections;
 mod sources;
 mod tree;
 mod words;
@@ -68,6 +69,7 @@ fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(rooms::check(tree));
     findings.extend(modules::check(tree));
+    findings.extend(sections::check(tree));
     findings.extend(sources::check(tree));
     findings.extend(words::check(tree));
     findings.sort();

@@ -310,3 +310,24 @@ fn files_hold_no_path_of_one_machine() {
         assert_silent(&[("README.md", &format!("See docs/{folder}/notes for more.\n"))]);
     }
 }
+
+#[test]
+fn each_section_has_a_row_and_each_row_a_section() {
+    let list = (
+        "crates/quorlited/tests/conformance/SECTIONS",
+        "# sections\n1.1 one\n1.2 two - not built yet\n",
+    );
+    let rows = "crates/quorlited/tests/conformance/a.txt";
+    assert_silent(&[list, (rows, "## - prepares\n## 1.1 a rule\n")]);
+    assert_says(&[list], list.0, "section 1.1 has no row");
+    assert_says(
+        &[list, (rows, "## 1.1 a rule\n## 1.2 a rule\n")],
+        list.0,
+        "take its excuse away",
+    );
+    assert_says(
+        &[list, (rows, "## 1.1 a rule\n## 1.3 a rule\n")],
+        rows,
+        "section 1.3 is not in",
+    );
+}

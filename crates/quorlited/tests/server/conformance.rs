@@ -1,7 +1,8 @@
 //! `tests/conformance/`, asked of a lone node and of a follower of three.
 //!
 //! What a row expects comes from the specification, never from what the server happens to answer: a row that fails
-//! is a fault of the server, or a row that misreads the specification.
+//! is a fault of the server, or a row that misreads the specification. `cargo xtask tidy` tells which of its sections have
+//! no row.
 //!
 //! `CONFORMANCE=results` asks only the files whose name holds that text.
 
@@ -10,7 +11,6 @@ mod script;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -41,37 +41,6 @@ fn a_node_without_a_leader_answers_as_specified() {
 #[test]
 fn a_leader_without_a_majority_answers_as_specified() {
     run(Setting::Deposed).unwrap();
-}
-
-/// `SECTIONS` lists those of the specification: a line without a reason behind `-` needs a row.
-#[test]
-fn every_section_has_a_row() {
-    let scripts = scripts().unwrap();
-    let asked: BTreeSet<&str> = scripts
-        .iter()
-        .flat_map(|(_, script)| script.rows.iter().map(|row| row.section.as_str()))
-        .filter(|section| *section != "-")
-        .collect();
-    let list = std::fs::read_to_string(folder().join("SECTIONS")).unwrap();
-    let sections: Vec<(&str, bool)> = list
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .map(|line| (line.split(' ').next().unwrap_or_default(), line.contains(" - ")))
-        .collect();
-    for (section, is_excused) in &sections {
-        let is_asked = asked.contains(section);
-        assert!(is_asked || *is_excused, "section {section} has no row");
-        assert!(
-            !(is_asked && *is_excused),
-            "section {section} has rows: take its excuse out of SECTIONS"
-        );
-    }
-    for section in asked {
-        assert!(
-            sections.iter().any(|(known, _)| *known == section),
-            "SECTIONS does not list {section}"
-        );
-    }
 }
 
 fn folder() -> PathBuf {
