@@ -4,6 +4,7 @@
 
 mod cli;
 mod cluster;
+mod documents;
 mod node;
 mod reads;
 mod server;
