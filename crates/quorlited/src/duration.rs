@@ -118,7 +118,10 @@ fn fraction_ns(fraction: &str, unit: u64) -> u64 {
     let mut value: u64 = 0;
     let mut scale = 1f64;
     for digit in fraction.bytes() {
-        let Some(longer) = value.checked_mul(10).map(|value| value + u64::from(digit - b'0')) else {
+        let Some(longer) = value
+            .checked_mul(10)
+            .and_then(|value| value.checked_add(u64::from(digit - b'0')))
+        else {
             break;
         };
         if longer > MAGNITUDE_MAX {
