@@ -35,5 +35,7 @@ mod skips;
 pub mod status;
 pub mod transport;
 
+#[doc(hidden)]
+pub use consensus::reread;
 pub use error::Error;
 pub use node::Node;

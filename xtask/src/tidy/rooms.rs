@@ -17,12 +17,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("quorlite", &["command"]),
     ("bench", &["sqlite"]),
     ("sim", &["command", "sqlite", "log", "store", "quorlited", "mutation"]),
+    ("targets", &["command", "sqlite", "store", "quorlited"]),
 ];
 
 /// Outside crates that only some rooms may know, and which.
 const RESERVED: &[(&str, &[&str])] = &[
     ("openraft", &["store", "sim"]),
-    ("rusqlite", &["sqlite", "bench"]),
+    ("rusqlite", &["sqlite", "bench", "targets"]),
     ("anyhow", &["quorlited", "quorlite", "bench", "sim"]),
     ("hyper", &["quorlited", "quorlite", "bench"]),
 ];

@@ -47,6 +47,7 @@ pub(crate) mod membership;
 pub(crate) mod network;
 pub(crate) mod pipeline;
 pub(crate) mod reads;
+pub mod reread;
 pub(crate) mod server;
 pub(crate) mod snapshot;
 pub(crate) mod state_machine;
