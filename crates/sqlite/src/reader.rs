@@ -65,6 +65,8 @@ pub struct QueryOptions {
     pub qualify_columns: bool,
     /// Statements that run at this moment, or begin after it, fail with `query timeout`.
     pub deadline: Option<Instant>,
+    /// Of each text only the first statement runs.
+    pub first_only: bool,
 }
 
 /// How a text failed, or that its sink wants no more.
@@ -256,7 +258,7 @@ impl Reader {
         let Some(first) = first else {
             return broken(sink.columns(&Columns::default()));
         };
-        if tail.is_empty() {
+        if tail.is_empty() || options.first_only {
             return self.show(first, &mut bindings, options, sink);
         }
         let held = self

@@ -22,17 +22,20 @@ pub fn log(ledger: &dyn Ledger, statements: &[Statement], time: Duration, client
     }
 }
 
-/// The plan, as `EXPLAIN QUERY PLAN` tells it; empty where there is none.
+/// The plan of a text's first statement, as `EXPLAIN QUERY PLAN` tells it; empty where there is none.
 fn plan(ledger: &dyn Ledger, statement: &Statement) -> String {
     let asked = Statement {
         sql: format!("EXPLAIN QUERY PLAN {}", statement.sql),
         parameters: statement.parameters.clone(),
     };
+    // What follows in the text has run already, and its rows are no plan.
+    let options = QueryOptions {
+        first_only: true,
+        ..QueryOptions::default()
+    };
     let mut plan = Plan::default();
     // Without a plan the text and its time are still worth a line.
-    ledger
-        .query(&[asked], &QueryOptions::default(), &mut plan, &Cancel::new())
-        .ok();
+    ledger.query(&[asked], &options, &mut plan, &Cancel::new()).ok();
     plan.0.join(" | ")
 }
 

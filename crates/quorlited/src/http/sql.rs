@@ -184,6 +184,7 @@ async fn read(ledger: &Arc<dyn Ledger>, watch: &Arc<Watch>, job: Job) -> Result<
     };
     let query = Query {
         options: QueryOptions {
+            first_only: false,
             transaction: job.sql.atomic,
             qualify_columns: style.qualify_columns,
             deadline: deadline(&job.sql),

@@ -137,6 +137,9 @@ async fn what_is_slow_is_logged_with_its_plan() {
     server
         .say("/db/execute", r#"[["INSERT INTO slow VALUES(?)", "secret"]]"#)
         .await;
+    server
+        .say("/db/query", r#"["SELECT count(*) FROM slow; SELECT a FROM slow"]"#)
+        .await;
     server.signal("TERM");
     assert!(server.exit().await.success());
     let log = server.log();
@@ -145,6 +148,7 @@ async fn what_is_slow_is_logged_with_its_plan() {
         "SELECT a FROM slow WHERE a = ?",
         "SCAN slow",
         "INSERT INTO slow VALUES(?)",
+        "SELECT count(*) FROM slow; SELECT a FROM slow",
     ] {
         assert!(log.contains(part), "{part}: {log}");
     }

@@ -172,7 +172,8 @@ impl Keys {
             None if self.windows.len() >= WINDOWS_MAX => {
                 self.forget_old(index);
                 if self.windows.len() >= WINDOWS_MAX {
-                    return refused(index, TOO_MANY, "refused");
+                    // It did not run under this key: whoever gave it may try again.
+                    return refused(index, TOO_MANY, "not_appended");
                 }
                 Claim::Run
             }

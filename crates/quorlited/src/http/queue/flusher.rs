@@ -42,6 +42,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of bodies that one batch gathers; a quarter of what may wait, so that clients can go on meanwhile.
 const BATCH_BYTES_MAX: usize = BYTES_MAX / 4;
 
+/// A request that is longer leaves by itself: an entry with one long value gets far fewer steps, and must not take them from
+/// others' statements.
+const SHARED_BYTES_MAX: usize = 1 << 20;
+
 /// The code of a key that came again after its answer was forgotten: the batch was applied.
 const REPLY_NOT_KEPT: &str = "reply_not_kept";
 
@@ -61,6 +65,8 @@ struct Batch {
     sequence: u64,
     count: usize,
     bytes: usize,
+    /// Bytes of its longest request.
+    longest: usize,
     waiters: Vec<oneshot::Sender<Done>>,
     /// Given back when the batch has ended.
     rooms: Vec<Room>,
@@ -112,17 +118,18 @@ impl Flusher {
 
     /// Flushes for as long as anyone can queue.
     pub async fn run(mut self) {
-        while let Some(first) = self.first().await {
-            self.until_full(first.came + self.queue.options.timeout).await;
+        loop {
+            let first = match self.held.take() {
+                // The batch before it was full.
+                Some(held) => held,
+                None => {
+                    let Some(first) = self.rx.recv().await else { return };
+                    self.until_full(first.came + self.queue.options.timeout).await;
+                    first
+                }
+            };
             let batch = self.gather(first);
             self.flush(batch).await;
-        }
-    }
-
-    async fn first(&mut self) -> Option<Item> {
-        match self.held.take() {
-            Some(held) => Some(held),
-            None => self.rx.recv().await,
         }
     }
 
@@ -144,7 +151,7 @@ impl Flusher {
         batch.add(first);
         while batch.count < self.queue.batch_size() {
             let Ok(item) = self.rx.try_recv() else { break };
-            if batch.bytes + item.bytes > BATCH_BYTES_MAX {
+            if !batch.takes(&item) {
                 self.held = Some(item);
                 break;
             }
@@ -254,10 +261,17 @@ impl Flusher {
 }
 
 impl Batch {
+    /// Whether a request may leave with those that are here.
+    fn takes(&self, item: &Item) -> bool {
+        let is_alone = self.count > 0 && self.longest.max(item.bytes) > SHARED_BYTES_MAX;
+        !is_alone && self.bytes + item.bytes <= BATCH_BYTES_MAX
+    }
+
     fn add(&mut self, item: Item) {
         self.sequence = item.sequence;
         self.count += 1;
         self.bytes += item.bytes;
+        self.longest = self.longest.max(item.bytes);
         if self.sql.statements.is_empty() {
             self.sql.statements = item.statements;
         } else {

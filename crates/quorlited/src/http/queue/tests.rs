@@ -149,6 +149,22 @@ async fn a_batch_that_cannot_succeed_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn a_long_request_leaves_by_itself() {
+    let world = World::with(Arc::default(), |options| {
+        options.queue.timeout = Duration::from_secs(3600);
+        options.queue.batch_size = 3;
+    });
+    world.fake.leads(peer(1, "here"));
+    let long = format!(r#"["{}"]"#, "x".repeat(1 << 20));
+    for body in [r#"["a"]"#, r#"["b"]"#] {
+        assert_eq!(post(&world, "/db/execute?queue", body).await.status, 200);
+    }
+    assert_eq!(post(&world, "/db/execute?queue&wait", &long).await.status, 200);
+    let counts: Vec<usize> = world.fake.writes().iter().map(|write| write.statements.len()).collect();
+    assert_eq!(counts, [2, 1]);
+}
+
+#[tokio::test]
 async fn a_follower_hands_its_batch_to_the_leader_as_its_own() {
     let world = World::following();
     let head = Head {

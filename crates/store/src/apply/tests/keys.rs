@@ -109,6 +109,16 @@ fn a_forwarded_write_runs_once() {
 }
 
 #[test]
+fn a_crowd_of_forwarding_nodes_is_told_to_try_again() {
+    let mut it = table();
+    for boot in 0..1024 {
+        assert_eq!(code(&it.write(forward(insert(1), boot, 1, 1))), "");
+    }
+    assert_eq!(code(&it.write(forward(insert(2), 1024, 1, 1))), "not_appended");
+    assert_eq!(it.ask("SELECT max(a) FROM t"), "Integer(1)");
+}
+
+#[test]
 fn a_window_forgets_what_it_has_moved_past() {
     let mut it = table();
     it.write(forward(insert(1), 1, 10, 1));
