@@ -19,8 +19,10 @@ use crate::history::{Effect, Moment, Outcome, Read, Write, WriteId};
 use crate::machine::Running;
 use crate::network::MachineId;
 use crate::sql;
+use crate::workload::{self, Base};
 use crate::world::World;
 
+mod lists;
 mod registers;
 
 /// How long a client waits for an answer.
@@ -28,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Attempts of one write before its client gives up.
 const ATTEMPTS_MAX: u64 = 12;
+
+/// How most writes are sent.
+const ATOMIC: (Kind, bool) = (Kind::Execute, true);
 
 /// A client.
 pub struct Client {
@@ -43,11 +48,24 @@ pub struct Client {
     kept: Vec<Write>,
     /// What it last saw in each register.
     known: BTreeMap<u64, i64>,
+    /// Transactions on lists so far.
+    transactions: u64,
 }
 
 /// What one attempt came to.
 enum Attempt {
     Done(Reply),
+    Refused,
+    Unknown,
+}
+
+/// What all attempts of one write came to.
+enum Settled {
+    /// It was answered; `is_certain` when no attempt before that had an unknown outcome.
+    Done {
+        reply: Reply,
+        is_certain: bool,
+    },
     Refused,
     Unknown,
 }
@@ -66,16 +84,24 @@ impl Client {
             seen,
             kept: Vec::new(),
             known: BTreeMap::new(),
+            transactions: 0,
         }
     }
 
     /// Works until the world is no longer chaotic.
     pub async fn run(mut self) {
         while self.world.is_chaotic() {
-            match self
-                .chance
-                .weighted(&[(50, 0), (22, 1), (10, 2), (5, 3), (1, 4), (12, 5), (6, 6), (30, 7)])
-            {
+            match self.chance.weighted(&[
+                (50, 0),
+                (22, 1),
+                (10, 2),
+                (5, 3),
+                (1, 4),
+                (12, 5),
+                (6, 6),
+                (30, 7),
+                (20, 8),
+            ]) {
                 0 => self.write().await,
                 1 => self.read(true).await,
                 2 => self.read(false).await,
@@ -83,6 +109,7 @@ impl Client {
                 4 => self.vacuum().await,
                 6 => self.write_again().await,
                 7 => self.register().await,
+                8 => self.transact().await,
                 _ => self.exotic().await,
             }
             let pause = self.chance.millis(1, self.world.plan.think_ms);
@@ -96,11 +123,11 @@ impl Client {
             client: self.id,
             sequence: self.sequence,
         };
-        let effect = self.effect();
+        let effect = Base::default().effect(&mut self.chance);
         let key = self.chance.one_in(3).then(|| key(id));
         let is_keyed = key.is_some();
         let begin = self.world.trace.tick();
-        let outcome = self.attempts(sql::statements(id, effect), key, effect).await;
+        let outcome = self.attempts(workload::statements(id, effect), key, effect).await;
         let end = self.world.trace.tick();
         if let Outcome::Acknowledged { index, .. } = outcome {
             self.seen = self.seen.max(index);
@@ -139,7 +166,7 @@ impl Client {
         let Write {
             id, effect, outcome, ..
         } = self.chance.pick(&self.kept).clone();
-        let again = self.attempt(self.favourite, sql::statements(id, effect), true, Some(key(id)));
+        let again = self.attempt(self.favourite, workload::statements(id, effect), ATOMIC, Some(key(id)));
         let Attempt::Done(reply) = again.await else { return };
         self.world.counts.add("keys used again");
         let value = |outcome| match outcome {
@@ -155,26 +182,16 @@ impl Client {
         }
     }
 
-    fn effect(&mut self) -> Effect {
-        let draw = self.chance.weighted(&[(4, 0), (4, 1), (3, 2), (1, 3)]);
-        match draw {
-            0 => Effect::Row,
-            1 => Effect::Increment {
-                counter: self.chance.between(1, sql::COUNTERS + 1),
-            },
-            2 => {
-                let from = self.chance.between(1, sql::ACCOUNTS + 1);
-                Effect::Move {
-                    from,
-                    to: from % sql::ACCOUNTS + 1,
-                }
-            }
-            _ => Effect::Failing,
+    /// Sends a write until its outcome is certain, or nobody can know it.
+    async fn attempts(&mut self, statements: Vec<Statement>, key: Option<Key>, effect: Effect) -> Outcome {
+        match self.settle(statements, Kind::Execute, key).await {
+            Settled::Done { reply, is_certain } => outcome(&reply, effect, is_certain),
+            Settled::Refused => Outcome::Refused,
+            Settled::Unknown => Outcome::Unknown,
         }
     }
 
-    /// Sends a write until its outcome is certain, or nobody can know it.
-    async fn attempts(&mut self, statements: Vec<Statement>, key: Option<Key>, effect: Effect) -> Outcome {
+    async fn settle(&mut self, statements: Vec<Statement>, kind: Kind, key: Option<Key>) -> Settled {
         let mut is_certain = true;
         for attempt in 0..ATTEMPTS_MAX {
             let machine = if attempt == 0 && !self.chance.one_in(10) {
@@ -182,25 +199,26 @@ impl Client {
             } else {
                 self.anywhere()
             };
-            match self.attempt(machine, statements.clone(), true, key.clone()).await {
-                Attempt::Done(reply) => return outcome(&reply, effect, is_certain),
+            let sent = self.attempt(machine, statements.clone(), (kind, true), key.clone());
+            match sent.await {
+                Attempt::Done(reply) => return Settled::Done { reply, is_certain },
                 Attempt::Refused => {
                     let pause = self.chance.millis(5, 150);
                     tokio::time::sleep(pause).await;
                 }
-                Attempt::Unknown if key.is_none() => return Outcome::Unknown,
+                Attempt::Unknown if key.is_none() => return Settled::Unknown,
                 // The key makes another attempt harmless, whatever became of this one.
                 Attempt::Unknown => is_certain = false,
             }
         }
-        if is_certain { Outcome::Refused } else { Outcome::Unknown }
+        if is_certain { Settled::Refused } else { Settled::Unknown }
     }
 
     async fn attempt(
         &mut self,
         machine: MachineId,
         statements: Vec<Statement>,
-        is_atomic: bool,
+        (kind, is_atomic): (Kind, bool),
         key: Option<Key>,
     ) -> Attempt {
         let Some(running) = self.world.machines[machine].running() else {
@@ -208,7 +226,7 @@ impl Client {
         };
         let Running { life, node, .. } = running;
         self.world.machines[machine].moving().await;
-        let mut write = node.stamp(statements, Kind::Execute, is_atomic);
+        let mut write = node.stamp(statements, kind, is_atomic);
         write.key = key;
         let result = tokio::select! {
             biased;
@@ -317,7 +335,7 @@ impl Client {
 
     /// Makes the database larger, so that a stream of all of it takes a while.
     async fn bulk(&mut self) {
-        let statements = sql::bulk(self.chance.between(1_000, 60_000), self.chance.one_in(2));
+        let statements = workload::bulk(self.chance.between(1_000, 60_000), self.chance.one_in(2));
         self.uncounted(statements).await;
     }
 
@@ -329,7 +347,10 @@ impl Client {
     async fn exotic(&mut self) {
         let (statements, is_atomic) = exotic::request(&mut self.chance);
         let text: Vec<String> = statements.iter().map(|statement| statement.sql.clone()).collect();
-        if let Attempt::Done(reply) = self.attempt(self.favourite, statements, is_atomic, None).await {
+        if let Attempt::Done(reply) = self
+            .attempt(self.favourite, statements, (Kind::Execute, is_atomic), None)
+            .await
+        {
             self.world.counts.add("exotic requests");
             let told = problem(&reply).unwrap_or_else(|| "done".to_owned());
             let line = format!("exotic {text:?} at {}: {told}", reply.index);
@@ -339,7 +360,7 @@ impl Client {
 
     async fn uncounted(&mut self, statements: Vec<Statement>) {
         let machine = self.favourite;
-        if let Attempt::Done(reply) = self.attempt(machine, statements.clone(), true, None).await
+        if let Attempt::Done(reply) = self.attempt(machine, statements.clone(), ATOMIC, None).await
             && let Some(problem) = problem(&reply)
         {
             self.world.fail(format!("{:?} failed: {problem}", statements[0].sql));

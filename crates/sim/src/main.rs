@@ -11,19 +11,13 @@
 //! (`sqlite::faults`); nothing of the production code knows that it is simulated.
 
 mod arguments;
-mod chance;
-mod checker;
 mod client;
 mod clock;
-mod counts;
 mod disk;
 mod entropy;
-mod exotic;
 mod explore;
 mod files;
-mod history;
 mod life;
-mod linearizability;
 mod machine;
 mod nemesis;
 mod network;
@@ -38,6 +32,7 @@ mod world;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use checkers::{chance, checker, counts, exotic, history, linearizability, lists, workload};
 
 use arguments::{Arguments, USAGE};
 use explore::Options;

@@ -1,112 +1,20 @@
-//! The workload's schema and statements, and reading rows back.
+//! Reading the workload's rows back.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use command::rows::{CellRef, Columns, End, RowSink};
-use command::statement::{Parameter, Statement, Value};
+use command::statement::{Statement, Value};
 use store::Node;
 
-use crate::checker::{BALANCE, INITIAL};
-use crate::exotic;
 use crate::history::{Effect, Holding, WriteId};
 use crate::linearizability::Action;
-
-/// Counters, numbered from 1.
-pub const COUNTERS: u64 = 3;
-
-/// Accounts, numbered from 1.
-pub const ACCOUNTS: u64 = 4;
-
-/// Registers, numbered from 1.
-pub const REGISTERS: u64 = 4;
+use crate::lists::Step;
+use crate::workload::{self, statement};
 
 /// Longest wait for a reader; there are always enough, so that this never waits for real time.
 const READER_WAIT: Duration = Duration::from_secs(1);
-
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS log(client INTEGER NOT NULL, sequence INTEGER NOT NULL, kind TEXT NOT NULL, a INTEGER,
-  b INTEGER, chance INTEGER DEFAULT (random()), at TEXT DEFAULT CURRENT_TIMESTAMP, noise BLOB DEFAULT (randomblob(7)));
-CREATE INDEX IF NOT EXISTS log_by_client ON log(client, sequence);
-CREATE TABLE IF NOT EXISTS counter(id INTEGER PRIMARY KEY, n INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS account(id INTEGER PRIMARY KEY, balance INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS register(id INTEGER PRIMARY KEY, v INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS counted(id INTEGER PRIMARY KEY CHECK(id = 1), n INTEGER NOT NULL, last REAL);
-CREATE TABLE IF NOT EXISTS bulk(id INTEGER PRIMARY KEY, data BLOB);
-CREATE TRIGGER IF NOT EXISTS log_counted AFTER INSERT ON log BEGIN
-  UPDATE counted SET n = n + 1, last = julianday('now') + random() % 1000;
-END";
-
-/// What forms the tables; harmless when they are there.
-pub fn schema() -> Vec<Statement> {
-    let mut statements = vec![Statement::new(SCHEMA), exotic::tables()];
-    statements.push(Statement::new("INSERT OR IGNORE INTO counted VALUES(1, 0, 0.0)"));
-    for counter in 1..=COUNTERS {
-        statements.push(statement("INSERT OR IGNORE INTO counter VALUES(?, 0)", &[counter]));
-    }
-    for register in 1..=REGISTERS {
-        statements.push(statement(
-            &format!("INSERT OR IGNORE INTO register VALUES(?, {INITIAL})"),
-            &[register],
-        ));
-    }
-    for account in 1..=ACCOUNTS {
-        statements.push(statement(
-            &format!("INSERT OR IGNORE INTO account VALUES(?, {BALANCE})"),
-            &[account],
-        ));
-    }
-    statements
-}
-
-/// The statements of a write.
-pub fn statements(id: WriteId, effect: Effect) -> Vec<Statement> {
-    let WriteId { client, sequence } = id;
-    let row = |kind: &str, a: u64, b: u64| {
-        statement(
-            &format!("INSERT INTO log(client, sequence, kind, a, b) VALUES(?, ?, '{kind}', ?, ?)"),
-            &[client, sequence, a, b],
-        )
-    };
-    match effect {
-        Effect::Row => vec![row("row", 0, 0)],
-        Effect::Increment { counter } => vec![
-            row("increment", counter, 0),
-            statement("UPDATE counter SET n = n + 1 WHERE id = ? RETURNING n", &[counter]),
-        ],
-        Effect::Move { from, to } => vec![
-            statement("UPDATE account SET balance = balance - 1 WHERE id = ?", &[from]),
-            row("move", from, to),
-            statement("UPDATE account SET balance = balance + 1 WHERE id = ?", &[to]),
-        ],
-        Effect::Failing => vec![
-            row("failing", 0, 0),
-            statement("UPDATE account SET balance = balance - 1 WHERE id = ?", &[1]),
-            Statement::new("INSERT INTO counted VALUES(2, 0, NULL)"),
-        ],
-    }
-}
-
-/// What an action on a register is in SQL; it answers a row if it took effect.
-pub fn action(register: u64, action: Action) -> Vec<Statement> {
-    let values = |sql: &str, values: &[i64]| {
-        let parameter = |value: &i64| Parameter::positional(Value::Integer(*value));
-        vec![Statement {
-            sql: sql.to_owned(),
-            parameters: values.iter().map(parameter).collect(),
-        }]
-    };
-    let register = register.cast_signed();
-    match action {
-        Action::Read(_) => values("SELECT v FROM register WHERE id = ?", &[register]),
-        Action::Write(value) => values("UPDATE register SET v = ? WHERE id = ? RETURNING v", &[value, register]),
-        Action::Swap { from, to, .. } => values(
-            "UPDATE register SET v = ? WHERE id = ? AND v = ? RETURNING v",
-            &[to, register, from],
-        ),
-    }
-}
 
 /// Reads a register.
 ///
@@ -114,20 +22,10 @@ pub fn action(register: u64, action: Action) -> Vec<Statement> {
 ///
 /// What the node said.
 pub fn register(node: &Node, register: u64) -> Result<i64, String> {
-    let results = read(node, &action(register, Action::Read(0)))?;
+    let results = read(node, &workload::action(register, Action::Read(0)))?;
     let row = results.first().and_then(|rows| rows.first());
     row.map(|row| integer(row, 0))
         .ok_or_else(|| "no such register".to_owned())
-}
-
-/// Writes that nobody counts: they make the database large, and differ between replicas that draw for themselves.
-pub fn bulk(bytes: u64, is_trimming: bool) -> Vec<Statement> {
-    let mut statements = vec![statement("INSERT INTO bulk(data) VALUES(randomblob(?))", &[bytes])];
-    if is_trimming {
-        let trim = "DELETE FROM bulk WHERE id IN (SELECT id FROM bulk ORDER BY random() LIMIT 2)";
-        statements.push(Statement::new(trim));
-    }
-    statements
 }
 
 /// One client's rows by sequence, all counters, and the sum over all accounts.
@@ -166,16 +64,18 @@ pub fn holding(node: &Node, name: &str, hash: u64) -> Result<Holding, String> {
             Statement::new("SELECT id, balance FROM account"),
             Statement::new("SELECT n FROM counted"),
             Statement::new("SELECT id, v FROM register"),
+            Statement::new("SELECT id, items FROM list"),
         ],
     )?;
-    let [rows, counters, accounts, counted, registers] =
-        <[_; 5]>::try_from(results).map_err(|_| "wrong number of results".to_owned())?;
+    let [rows, counters, accounts, counted, registers, lists] =
+        <[_; 6]>::try_from(results).map_err(|_| "wrong number of results".to_owned())?;
     Ok(Holding {
         node: name.to_owned(),
         rows: rows.iter().map(|row| written(row)).collect(),
         counters: pairs(&counters),
         accounts: pairs(&accounts),
         registers: pairs(&registers),
+        lists: lists.iter().map(|row| (unsigned(row, 0), items(row.get(1)))).collect(),
         counted: counted.first().map_or(0, |row| integer(row, 0)),
         hash,
     })
@@ -200,6 +100,34 @@ fn pairs(rows: &[Vec<Value>]) -> BTreeMap<u64, i64> {
     rows.iter().map(|row| (unsigned(row, 0), integer(row, 1))).collect()
 }
 
+/// What is no list reads as values that nobody appended.
+pub fn items(value: Option<&Value>) -> Vec<i64> {
+    match value {
+        Some(Value::Text(text)) => workload::items(text).unwrap_or_else(|| vec![i64::MIN]),
+        Some(Value::Integer(_) | Value::Real(_) | Value::Blob(_)) | None => vec![i64::MIN],
+    }
+}
+
+/// Fills what a transaction on lists reads, outside of any write: all its steps read.
+///
+/// # Errors
+///
+/// What the node said.
+pub fn lists(node: &Node, steps: &[Step]) -> Result<Vec<Step>, String> {
+    let results = read(node, &workload::steps(steps))?;
+    let seen = results
+        .iter()
+        .map(|rows| items(rows.first().and_then(|row| row.first())));
+    let filled = steps.iter().zip(seen).map(|(step, seen)| match step {
+        Step::Read { list, .. } => Step::Read {
+            list: *list,
+            seen: Some(seen),
+        },
+        Step::Append { .. } => step.clone(),
+    });
+    Ok(filled.collect())
+}
+
 fn integer(row: &[Value], column: usize) -> i64 {
     match row.get(column) {
         Some(Value::Integer(value)) => *value,
@@ -209,14 +137,6 @@ fn integer(row: &[Value], column: usize) -> i64 {
 
 fn unsigned(row: &[Value], column: usize) -> u64 {
     u64::try_from(integer(row, column)).unwrap_or(u64::MAX)
-}
-
-fn statement(sql: &str, numbers: &[u64]) -> Statement {
-    let parameter = |number: &u64| Parameter::positional(Value::Integer(i64::try_from(*number).unwrap_or(i64::MAX)));
-    Statement {
-        sql: sql.to_owned(),
-        parameters: numbers.iter().map(parameter).collect(),
-    }
 }
 
 /// Runs queries in one snapshot of what `node` holds now.

@@ -32,6 +32,7 @@ use crate::plan::Plan;
 use crate::space::Allowance;
 use crate::sql;
 use crate::trace::Trace;
+use crate::workload::{self, Base};
 
 /// Machines of a world.
 const MACHINES: usize = 3;
@@ -200,7 +201,7 @@ impl World {
         if let Err(error) = first.node.initialize(voters).await {
             self.fail(format!("initialize: {error}"));
         }
-        let index = self.insist(sql::schema()).await;
+        let index = self.insist([workload::schema(), Base::default().rows()].concat()).await;
         self.formed_at.store(index, Ordering::Relaxed);
     }
 

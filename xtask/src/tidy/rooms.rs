@@ -16,7 +16,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("quorlited", &["store", "command", "sqlite"]),
     ("quorlite", &["command"]),
     ("bench", &["sqlite"]),
-    ("sim", &["command", "sqlite", "log", "store", "quorlited", "mutation"]),
+    ("checkers", &["command"]),
+    ("siege", &["command", "checkers"]),
+    (
+        "sim",
+        &["command", "checkers", "sqlite", "log", "store", "quorlited", "mutation"],
+    ),
     ("targets", &["command", "sqlite", "store", "quorlited"]),
 ];
 
@@ -24,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const RESERVED: &[(&str, &[&str])] = &[
     ("openraft", &["store", "sim"]),
     ("rusqlite", &["sqlite", "bench", "targets"]),
-    ("anyhow", &["quorlited", "quorlite", "bench", "sim"]),
+    ("anyhow", &["quorlited", "quorlite", "bench", "sim", "siege"]),
     ("hyper", &["quorlited", "quorlite", "bench"]),
 ];
 

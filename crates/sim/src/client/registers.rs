@@ -6,12 +6,13 @@ use super::{Client, key};
 use crate::history::{Effect, Outcome, WriteId};
 use crate::linearizability::{Action, Operation};
 use crate::sql;
+use crate::workload::{self, Base};
 use store::read::Level;
 
 impl Client {
     /// One operation on one register.
     pub(super) async fn register(&mut self) {
-        let register = self.chance.between(1, sql::REGISTERS + 1);
+        let register = Base::default().register(&mut self.chance);
         match self.chance.weighted(&[(3, 0), (3, 1), (4, 2)]) {
             0 => {
                 let to = self.value();
@@ -27,7 +28,7 @@ impl Client {
     }
 
     /// A value that nobody else sets.
-    fn value(&mut self) -> i64 {
+    pub(super) fn value(&mut self) -> i64 {
         self.sequence += 1;
         (self.id * 1_000_000 + self.sequence).cast_signed()
     }
@@ -39,7 +40,9 @@ impl Client {
         };
         let key = self.chance.one_in(3).then(|| key(id));
         let begin = self.world.trace.tick();
-        let outcome = self.attempts(sql::action(register, action), key, Effect::Row).await;
+        let outcome = self
+            .attempts(workload::action(register, action), key, Effect::Row)
+            .await;
         let end = self.world.trace.tick();
         let (action, end) = match outcome {
             // It is certain that nothing has happened.

@@ -9,12 +9,14 @@
 //! | a refused write left nothing | D9 |
 //! | content hashes at one index are equal | D3 |
 //! | operations on a register have one order | D8 |
+//! | transactions on lists have one order, in which each happens whole | D2, D8 |
 //! | a read shows what was acknowledged before it began, and nothing that nobody sent | D8 |
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::{Effect, Holding, Inner, Moment, Outcome, Read, Write, WriteId};
 use crate::linearizability::{self, Action, Operation, Verdict};
+use crate::lists::{self, Fate, Step, Transaction};
 
 /// What a register starts with.
 pub const INITIAL: i64 = 0;
@@ -38,6 +40,7 @@ pub fn check(history: &Inner, holdings: &[Holding]) -> Vec<String> {
     }
     found.extend(backwards(&history.reads));
     found.extend(registers(history, holdings));
+    found.extend(transactions(history, holdings));
     found
 }
 
@@ -291,6 +294,23 @@ fn registers(history: &Inner, holdings: &[Holding]) -> Vec<String> {
             format!("register {register} has {what}: {}", told.join("; "))
         })
         .collect()
+}
+
+/// The transactions on lists have one order, at whose end is what the nodes hold.
+fn transactions(history: &Inner, holdings: &[Holding]) -> Vec<String> {
+    let mut transactions = history.transactions.clone();
+    let read = |(list, items): (&u64, &Vec<i64>)| Step::Read {
+        list: *list,
+        seen: Some(items.clone()),
+    };
+    transactions.extend(holdings.iter().zip(1..).map(|(holding, sequence)| Transaction {
+        id: WriteId { client: 0, sequence },
+        steps: holding.lists.iter().map(read).collect(),
+        begin: Moment::MAX - 1,
+        end: Moment::MAX,
+        fate: Fate::Done,
+    }));
+    lists::check(&transactions, !holdings.is_empty())
 }
 
 /// No linearizable read shows less than one that ended before it began.

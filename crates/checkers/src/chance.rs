@@ -66,7 +66,7 @@ impl Chance {
     }
 }
 
-/// A lock whose holder never panics half-way; the simulator has one thread anyway.
+/// A lock whose holder never panics half-way.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

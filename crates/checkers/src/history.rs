@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use crate::chance::lock;
 use crate::linearizability::Operation;
+use crate::lists::Transaction;
 
 /// A moment: a place in the order of everything that clients did.
 pub type Moment = u64;
@@ -104,6 +105,8 @@ pub struct Holding {
     pub accounts: BTreeMap<u64, i64>,
     /// All registers.
     pub registers: BTreeMap<u64, i64>,
+    /// All lists.
+    pub lists: BTreeMap<u64, Vec<i64>>,
     /// Rows as a trigger counted them.
     pub counted: i64,
     /// The content hash.
@@ -136,6 +139,8 @@ pub struct Inner {
     pub reads: Vec<Read>,
     /// Operations on registers.
     pub operations: Vec<Operation>,
+    /// Transactions on lists.
+    pub transactions: Vec<Transaction>,
     /// Content hashes.
     pub samples: Vec<Sample>,
     /// Clients that ever wrote.
@@ -158,6 +163,11 @@ impl History {
     /// Adds an operation on a register.
     pub fn operation(&self, operation: Operation) {
         lock(&self.inner).operations.push(operation);
+    }
+
+    /// Adds a transaction on lists.
+    pub fn transaction(&self, transaction: Transaction) {
+        lock(&self.inner).transactions.push(transaction);
     }
 
     /// Adds a content hash.
