@@ -1,5 +1,9 @@
 """A disk that can lose its power, for processes that do not know of it.
 
+usage, for programs that are not in Python:
+    scripts/powerloss/disk.py build FOLDER                    compiles the library; prints its path
+    scripts/powerloss/disk.py cut ROOT SHADOW drop|mix SEED   cuts the power; prints bytes lost and bytes kept
+
 Owns: building the interposed library, the environment that loads it, and the power cut itself: what the directory holds
 afterwards. The processes must be dead by then (kill -9: the kernel keeps what they wrote, which is how the difference to
 what they flushed is known).
@@ -16,6 +20,7 @@ import pathlib
 import random
 import shutil
 import subprocess
+import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -24,13 +29,16 @@ SECTOR = 512
 KEPT_SHARES = (0.0, 0.1, 0.5, 0.9)
 TORN_SHARE = 0.05
 
+# What faults.c maps; zeros are no faults.
+FAULTS_BYTES = 64
+
 
 def build(folder):
     """Compiles the library into `folder`; returns its path."""
     library = pathlib.Path(folder) / "powerloss.so"
     compiler = os.environ.get("CC", "cc")
     subprocess.run([compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", library,
-                    HERE / "interpose.c", HERE / "shadow.c", "-lpthread"], check=True)
+                    HERE / "interpose.c", HERE / "shadow.c", HERE / "faults.c", "-lpthread", "-ldl"], check=True)
     return library
 
 
@@ -43,16 +51,29 @@ class Disk:
         self.shadow = folder / "shadow"
         self.root.mkdir(parents=True)
         self.shadow.mkdir()
-        self.env = {"LD_PRELOAD": str(library), "POWERLOSS_ROOT": str(self.root), "POWERLOSS_SHADOW": str(self.shadow)}
+        faults = folder / "faults"
+        faults.write_bytes(bytes(FAULTS_BYTES))
+        self.env = {"LD_PRELOAD": str(library), "POWERLOSS_ROOT": str(self.root), "POWERLOSS_SHADOW": str(self.shadow),
+                    "POWERLOSS_FAULTS": str(faults)}
         if lie:
             self.env["POWERLOSS_LIE_PATTERN"] = lie
         if strict:
             self.env["POWERLOSS_STRICT"] = "1"
 
+    @classmethod
+    def at(cls, root, shadow):
+        """One that another program has made."""
+        made = cls.__new__(cls)
+        made.root, made.shadow = pathlib.Path(root), pathlib.Path(shadow)
+        return made
+
     def cut(self, mode="drop", seed=0):
         """Replaces the directory by what the disk would hold; returns how many bytes were lost, and how many kept."""
         dice = random.Random(seed)
         tally = {"lost": 0, "kept": 0}
+        if not (self.shadow / "taken").exists():
+            # No process has come so far as to change anything.
+            return tally
         after = pathlib.Path(tempfile.mkdtemp(dir=self.root.parent))
         newest = {path.stat().st_ino: path for path in files_below(self.root)}
         keeps_names = mode == "mix" and dice.random() < 0.5
@@ -123,3 +144,18 @@ def files_below(folder):
 
 def directories_below(folder):
     return [path for path in sorted(folder.rglob("*")) if path.is_dir()]
+
+
+def main(words):
+    match words:
+        case ["build", folder]:
+            print(build(folder))
+        case ["cut", root, shadow, ("drop" | "mix") as mode, seed]:
+            tally = Disk.at(root, shadow).cut(mode, int(seed))
+            print(tally["lost"], tally["kept"])
+        case _:
+            raise SystemExit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -5,6 +5,7 @@
  * as lost data, never as data that is safer than it was.
  */
 #define _GNU_SOURCE
+#include "faults.h"
 #include "shadow.h"
 
 #include <errno.h>
@@ -75,10 +76,20 @@ int creat64(const char *path, mode_t mode) {
     return creat(path, mode);
 }
 
+/* Whether a write to fd is to fail; errno is set then. */
+static bool fails(int fd) {
+    int error = shadow_of(fd) ? faults_on_write() : 0;
+    if (error)
+        errno = error;
+    return error != 0;
+}
+
 static ssize_t write_here(int fd, const struct iovec *parts, int count) {
     struct inode *inode = shadow_of(fd);
     if (!inode)
         return syscall(SYS_writev, fd, parts, count);
+    if (fails(fd))
+        return -1;
     pthread_mutex_lock(&position);
     ssize_t done = syscall(SYS_writev, fd, parts, count);
     int error = errno;
@@ -109,7 +120,7 @@ static ssize_t wrote(int fd, off_t at, ssize_t done) {
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t length, off_t at) {
-    return wrote(fd, at, syscall(SYS_pwrite64, fd, bytes, length, at));
+    return fails(fd) ? -1 : wrote(fd, at, syscall(SYS_pwrite64, fd, bytes, length, at));
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t at) {
@@ -117,7 +128,7 @@ ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t at) {
 }
 
 ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) {
-    return wrote(fd, at, syscall(SYS_pwritev, fd, parts, (long)count, (long)at, 0L));
+    return fails(fd) ? -1 : wrote(fd, at, syscall(SYS_pwritev, fd, parts, (long)count, (long)at, 0L));
 }
 
 ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t at) {
@@ -207,18 +218,25 @@ int posix_fallocate64(int fd, off64_t at, off64_t length) {
     return posix_fallocate(fd, at, length);
 }
 
-int fsync(int fd) {
+static int flush(int fd, long number) {
     if (shadow_lies(fd))
         return 0;
+    int error = shadow_follows(fd) ? faults_on_flush() : 0;
+    if (error) {
+        shadow_dropped(fd);
+        errno = error;
+        return -1;
+    }
     shadow_flushed(fd);
-    return (int)syscall(SYS_fsync, fd);
+    return (int)syscall(number, fd);
+}
+
+int fsync(int fd) {
+    return flush(fd, SYS_fsync);
 }
 
 int fdatasync(int fd) {
-    if (shadow_lies(fd))
-        return 0;
-    shadow_flushed(fd);
-    return (int)syscall(SYS_fdatasync, fd);
+    return flush(fd, SYS_fdatasync);
 }
 
 int syncfs(int fd) {

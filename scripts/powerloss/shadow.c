@@ -55,6 +55,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all below, an
 static pthread_mutex_t names = PTHREAD_MUTEX_INITIALIZER; /* guards the durable tree */
 static struct inode *table[BUCKETS];
 static char root[PATH_MAX], shadow[PATH_MAX];
+static dev_t device; /* of the root: elsewhere the same numbers are other files */
 static const char *lie_pattern;
 static bool is_strict;
 static unsigned seq_last;
@@ -182,7 +183,7 @@ static void all_dirty(struct inode *inode) {
 struct inode *shadow_of(int fd) {
     struct stat stat;
     char buffer[PATH_MAX];
-    if (!shadow_is_on() || fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode))
+    if (!shadow_is_on() || fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode) || stat.st_dev != device)
         return NULL;
     pthread_mutex_lock(&lock);
     struct inode *inode = find(stat.st_ino);
@@ -198,14 +199,19 @@ struct inode *shadow_of(int fd) {
 void shadow_opened(int fd, bool existed, bool truncated) {
     struct stat stat;
     char buffer[PATH_MAX];
-    if (!shadow_is_on() || fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode) || !path_below(fd, buffer))
+    if (!shadow_is_on() || fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode) || stat.st_dev != device)
         return;
+    bool is_followed = path_below(fd, buffer) != NULL;
     pthread_mutex_lock(&lock);
     struct inode *inode = find(stat.st_ino);
-    if (inode && !existed) {
+    if (inode && (!existed || !is_followed)) {
         /* The number of a file that is gone, used again. */
         inode->forgotten = true;
         inode = NULL;
+    }
+    if (!is_followed) {
+        pthread_mutex_unlock(&lock);
+        return;
     }
     if (!inode) {
         inode = adopt(stat.st_ino);
@@ -422,6 +428,20 @@ void shadow_flushed(int fd) {
     }
 }
 
+bool shadow_follows(int fd) {
+    char buffer[PATH_MAX];
+    return shadow_is_on() && path_below(fd, buffer) != NULL;
+}
+
+void shadow_dropped(int fd) {
+    struct inode *inode = shadow_of(fd);
+    if (!inode)
+        return;
+    pthread_mutex_lock(&lock);
+    inode->ranges_len = 0;
+    pthread_mutex_unlock(&lock);
+}
+
 bool shadow_lies(int fd) {
     char buffer[PATH_MAX];
     if (!shadow_is_on() || !lie_pattern)
@@ -434,7 +454,7 @@ struct inode *shadow_named(int dir, const char *path) {
     struct stat stat;
     if (!shadow_is_on() || fstatat(dir, path, &stat, AT_SYMLINK_NOFOLLOW) != 0)
         return NULL;
-    if (!S_ISREG(stat.st_mode) || stat.st_nlink != 1)
+    if (!S_ISREG(stat.st_mode) || stat.st_nlink != 1 || stat.st_dev != device)
         return NULL;
     pthread_mutex_lock(&lock);
     struct inode *inode = find(stat.st_ino);
@@ -519,15 +539,26 @@ __attribute__((constructor)) static void begin(void) {
     is_strict = getenv("POWERLOSS_STRICT") != NULL;
     demand(realpath(root_given, real) != NULL, "find", root_given);
     demand(realpath(shadow_given, shadow) != NULL, "find", shadow_given);
-    print(at, "%s/tree", shadow);
+    print(at, "%s/taken", shadow);
     bool is_first = access(at, F_OK) != 0;
     for (const char **part = (const char *[]){"inodes", "dirs", "tree", NULL}; *part; part++) {
         print(at, "%s/%s", shadow, *part);
+        if (is_first)
+            /* Of a process that was killed while it took the files. */
+            remove_tree(AT_FDCWD, at);
         mkdir(at, 0755);
     }
+    struct stat about;
+    demand(stat(real, &about) == 0, "look at", real);
+    device = about.st_dev;
     strcpy(root, real);
-    if (is_first)
-        take_tree("");
-    else
+    if (!is_first) {
         take_shadow();
+        return;
+    }
+    take_tree("");
+    print(at, "%s/taken", shadow);
+    int taken = raw_open(at, O_CREAT | O_WRONLY, 0644);
+    demand(taken >= 0, "create", at);
+    close(taken);
 }

@@ -31,6 +31,12 @@ void shadow_truncated(struct inode *inode, off_t size);
  * the real flush, so that what others write during it is not taken for flushed. */
 void shadow_flushed(int fd);
 
+/* Whether fd is a file or a directory below the root. */
+bool shadow_follows(int fd);
+
+/* A flush of fd failed: as Linux has it, what it should have made durable is not tried again by later ones. */
+void shadow_dropped(int fd);
+
 /* Whether flushes of fd are to be answered without being done (POWERLOSS_LIE_PATTERN). */
 bool shadow_lies(int fd);
 
