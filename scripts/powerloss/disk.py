@@ -82,7 +82,11 @@ class Disk:
             (after / path.relative_to(names)).mkdir()
         for path, flushed, ino in self.present_names() if keeps_names else self.durable_names():
             old = flushed.read_bytes() if flushed else b""
-            new = newest[ino].read_bytes() if ino in newest else old
+            live = newest.pop(ino, None)
+            new = live.read_bytes() if live else old
+            if live and old == new:
+                os.link(live, after / path)
+                continue
             (after / path).write_bytes(survive(old, new, mode, dice, tally))
         shutil.rmtree(self.root)
         shutil.rmtree(self.shadow)
