@@ -226,11 +226,21 @@ async fn dispatch(route: &Route, call: Call) -> Reply {
         count(counter);
     }
     match route.endpoint {
-        Endpoint::Root => endpoint::console::root(),
-        Endpoint::Console => endpoint::console::console(&call),
         Endpoint::Execute => endpoint::execute::post(call).await,
         Endpoint::Query => endpoint::query::answer(call).await,
         Endpoint::Request => endpoint::request::post(call).await,
+        // In a box of its own: every request is moved about with room for the largest of its futures.
+        endpoint => Box::pin(dispatch_rare(endpoint, call)).await,
+    }
+}
+
+async fn dispatch_rare(endpoint: Endpoint, call: Call) -> Reply {
+    match endpoint {
+        Endpoint::Execute => endpoint::execute::post(call).await,
+        Endpoint::Query => endpoint::query::answer(call).await,
+        Endpoint::Request => endpoint::request::post(call).await,
+        Endpoint::Root => endpoint::console::root(),
+        Endpoint::Console => endpoint::console::console(&call),
         Endpoint::Backup => endpoint::backup::get(call).await,
         Endpoint::Load => endpoint::load::post(call).await,
         Endpoint::Boot => endpoint::boot::post(call).await,

@@ -80,11 +80,11 @@ pub async fn answer(call: Call, operation: Operation, source: Source) -> Reply {
             Ok(reply) => served(reply, &call.door.options.advertised),
             // Nothing was appended here, so the statements are read once more and go where they must.
             Err(detour) => match prepare(&call, operation, &source) {
-                Ok(job) => elsewhere(&call, opened, detour, job).await,
+                Ok(job) => Box::pin(elsewhere(&call, opened, detour, job)).await,
                 Err(reply) => *reply,
             },
         },
-        Place::There(leader) => there(&call, opened, &leader, job).await,
+        Place::There(leader) => Box::pin(there(&call, opened, &leader, job)).await,
         Place::Nowhere => nowhere(&call),
     }
 }
@@ -107,7 +107,7 @@ async fn place(call: &Call, opened: &Opened, operation: Operation) -> Place {
     match (operation, call.params.level()) {
         (Operation::Query | Operation::Request, Level::None | Level::Auto | Level::Linearizable) => Place::Here,
         (Operation::Query | Operation::Request, Level::Weak | Level::Strong) | (Operation::Execute, _) => {
-            opened.place_once_elected(call.params.timeout()).await
+            Box::pin(opened.place_once_elected(call.params.timeout())).await
         }
     }
 }
