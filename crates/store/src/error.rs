@@ -113,3 +113,46 @@ pub enum Error {
     #[error("database")]
     Sqlite(#[from] sqlite::Error),
 }
+
+/// What is known of a write that failed (D9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was not appended, and may be tried again.
+    NotAppended,
+    /// It may or may not have happened.
+    Unknown,
+    /// It was not appended, and would fail again as it is.
+    Refused,
+}
+
+impl Error {
+    /// What is known of the write that failed so.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::NotLeader { .. }
+            | Self::Enqueue
+            | Self::Transferring
+            | Self::Overloaded(_)
+            | Self::DiskFull { .. }
+            | Self::NotOpen
+            | Self::NotReady => Outcome::NotAppended,
+            Self::LeadershipLost
+            | Self::Unconfirmed
+            | Self::Stopped(_)
+            | Self::Io { .. }
+            | Self::Log(_)
+            | Self::Sqlite(_) => Outcome::Unknown,
+            Self::Stale
+            | Self::ReadTimeout { .. }
+            | Self::Unverified(_)
+            | Self::Membership(_)
+            | Self::UnknownNode
+            | Self::AlreadyLeader
+            | Self::NoPeer
+            | Self::TooLarge { .. }
+            | Self::Unskippable { .. }
+            | Self::Locked(_)
+            | Self::Foreign { .. } => Outcome::Refused,
+        }
+    }
+}

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use hyper::StatusCode;
+use store::error::Outcome;
 
 use super::reply::Reply;
 use super::results::{Form, Results, Tail, Whole};
@@ -78,25 +79,16 @@ pub fn sql(style: Style, error: &store::Error) -> Reply {
         E::NotLeader { .. } => no_leader(),
         E::Overloaded(_) => retry_later(error),
         E::TooLarge { .. } => Reply::failure(StatusCode::PAYLOAD_TOO_LARGE, error),
-        E::LeadershipLost | E::Unconfirmed => request_failed(style, error.to_string(), Some(OUTCOME_UNKNOWN)),
-        E::Stopped(_) | E::Io { .. } | E::Log(_) | E::Sqlite(_) => {
-            request_failed(style, told(error), Some(OUTCOME_UNKNOWN))
+        // A read can fail so as well: it says nothing of an append.
+        E::NotOpen | E::NotReady => request_failed(style, error.to_string(), None),
+        error => {
+            let code = match error.outcome() {
+                Outcome::NotAppended => Some(NOT_APPENDED),
+                Outcome::Unknown => Some(OUTCOME_UNKNOWN),
+                Outcome::Refused => None,
+            };
+            request_failed(style, told(error), code)
         }
-        E::Enqueue | E::Transferring | E::DiskFull { .. } => {
-            request_failed(style, error.to_string(), Some(NOT_APPENDED))
-        }
-        E::NotOpen
-        | E::NotReady
-        | E::Stale
-        | E::ReadTimeout { .. }
-        | E::Unverified(_)
-        | E::Membership(_)
-        | E::UnknownNode
-        | E::AlreadyLeader
-        | E::NoPeer
-        | E::Unskippable { .. }
-        | E::Locked(_)
-        | E::Foreign { .. } => request_failed(style, error.to_string(), None),
     }
 }
 

@@ -21,6 +21,7 @@ use command::reply::{OutcomeKind, Reply};
 use command::request::{Kind, Write};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use store::error::Outcome;
 use store::prepared::Prepared;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -309,31 +310,12 @@ fn whole(message: String, code: String, index: u64) -> Tried {
 }
 
 fn not_written(error: &store::Error) -> Tried {
-    use store::Error as E;
-    let text = error.to_string();
-    match error {
-        E::NotLeader { .. }
-        | E::Overloaded(_)
-        | E::Enqueue
-        | E::Transferring
-        | E::DiskFull { .. }
-        | E::NotOpen
-        | E::NotReady => Tried::NotAppended(text),
-        E::LeadershipLost | E::Unconfirmed | E::Stopped(_) | E::Io { .. } | E::Log(_) | E::Sqlite(_) => {
-            Tried::Unknown(text)
-        }
-        E::TooLarge { .. }
-        | E::Stale
-        | E::ReadTimeout { .. }
-        | E::Unverified(_)
-        | E::Membership(_)
-        | E::UnknownNode
-        | E::AlreadyLeader
-        | E::NoPeer
-        | E::Unskippable { .. }
-        | E::Locked(_)
-        | E::Foreign { .. } => Tried::Refused {
-            message: text,
+    let message = error.to_string();
+    match error.outcome() {
+        Outcome::NotAppended => Tried::NotAppended(message),
+        Outcome::Unknown => Tried::Unknown(message),
+        Outcome::Refused => Tried::Refused {
+            message,
             code: NOT_APPENDED.to_owned(),
         },
     }
