@@ -18,6 +18,8 @@ const ZEROS_BYTES: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct FsDisk {
     directory: PathBuf,
+    /// Nothing is created, written, renamed or deleted.
+    is_read_only: bool,
 }
 
 #[derive(Debug)]
@@ -36,11 +38,29 @@ impl FsDisk {
                 fs::File::open(parent)?.sync_all()?;
             }
         }
-        Ok(FsDisk { directory })
+        Ok(FsDisk {
+            directory,
+            is_read_only: false,
+        })
+    }
+
+    /// The directory `directory`, to look at: whatever would change it fails, and if it is missing it stays so.
+    pub fn read_only(directory: impl AsRef<Path>) -> FsDisk {
+        FsDisk {
+            directory: directory.as_ref().to_path_buf(),
+            is_read_only: true,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    fn changeable(&self) -> io::Result<()> {
+        if self.is_read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        Ok(())
     }
 }
 
@@ -56,11 +76,15 @@ impl Disk for FsDisk {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
         Ok(Box::new(FsFile(
-            fs::OpenOptions::new().read(true).write(true).open(self.path(name))?,
+            fs::OpenOptions::new()
+                .read(true)
+                .write(!self.is_read_only)
+                .open(self.path(name))?,
         )))
     }
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Box<dyn File>> {
+        self.changeable()?;
         let file = fs::OpenOptions::new()
             .read(true)
             .write(true)
@@ -79,14 +103,17 @@ impl Disk for FsDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.changeable()?;
         fs::rename(self.path(from), self.path(to))
     }
 
     fn delete(&self, name: &str) -> io::Result<()> {
+        self.changeable()?;
         fs::remove_file(self.path(name))
     }
 
     fn sync_dir(&self) -> io::Result<()> {
+        self.changeable()?;
         fs::File::open(&self.directory)?.sync_all()
     }
 

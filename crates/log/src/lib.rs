@@ -20,6 +20,7 @@
 //! The bytes are drawn in `docs/formats.md`, section "Log", and computed in `codec`.
 
 mod book;
+pub mod check;
 mod codec;
 mod disk;
 mod error;

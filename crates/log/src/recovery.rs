@@ -28,7 +28,7 @@ use crate::flusher::{Active, BATCH_BYTES_MAX};
 use crate::index::{Index, Place};
 use crate::preparer::Spare;
 use crate::segment::{Name, Scanner, Segment, at};
-use crate::{Disk, Error, Options};
+use crate::{Disk, Error, Options, Position};
 
 /// Bytes that are written again at once.
 const REWRITE_BYTES: usize = 256 * 1024;
@@ -48,8 +48,8 @@ pub(crate) struct Recovered {
 
 /// The stream, as far as it was read.
 #[derive(Default)]
-struct Replay {
-    index: Index,
+pub(crate) struct Replay {
+    pub index: Index,
     segments: VecDeque<Arc<Segment>>,
     /// Segments without a valid first frame.
     blanks: Vec<Arc<Segment>>,
@@ -58,6 +58,8 @@ struct Replay {
     stale: Vec<Arc<Segment>>,
     /// A segment is missing before the first of `segments`.
     gap: bool,
+    /// The records of the segment that was followed last, by first and last; what follows may take them back.
+    pub records: Option<(Position, Position)>,
 }
 
 /// Where the stream ends.
@@ -68,7 +70,7 @@ struct Tail {
 }
 
 /// Frames after the cut.
-type Leftovers = Vec<(Arc<Segment>, Vec<u64>)>;
+pub(crate) type Leftovers = Vec<(Arc<Segment>, Vec<u64>)>;
 
 /// Reads the log on `disk`.
 pub(crate) fn recover(disk: &dyn Disk, options: &Options) -> Result<Recovered, Error> {
@@ -93,7 +95,7 @@ pub(crate) fn recover(disk: &dyn Disk, options: &Options) -> Result<Recovered, E
     Ok(recovered)
 }
 
-fn list(disk: &dyn Disk) -> Result<Vec<Name>, Error> {
+pub(crate) fn list(disk: &dyn Disk) -> Result<Vec<Name>, Error> {
     let names = disk.list().map_err(Error::io("list", disk.describe(".")))?;
     Ok(names.iter().filter_map(|name| Name::parse(name)).collect())
 }
@@ -139,7 +141,8 @@ fn rewrite(segment: &Segment, from: u64, to: u64) -> Result<(), Error> {
 
 impl Replay {
     /// Goes on with the next segment.
-    fn follow(&mut self, segment: Arc<Segment>) -> Result<(), Error> {
+    pub fn follow(&mut self, segment: Arc<Segment>) -> Result<(), Error> {
+        self.records = None;
         let mut scanner = Scanner::new(&segment);
         let Some((frame, mut offset)) = scanner.frame(SEGMENT_HEAD_BYTES)? else {
             self.blanks.push(Arc::clone(&segment));
@@ -154,6 +157,9 @@ impl Replay {
         while let Some((frame, next)) = scanner.frame(offset)? {
             if let Some(found) = self.index.refuse(&frame.body) {
                 return Err(segment.damaged(offset, found));
+            }
+            if let Body::Entry { position, .. } = &frame.body {
+                self.records = Some((self.records.map_or(*position, |(first, _)| first), *position));
             }
             self.index.apply(
                 &frame.body,
@@ -199,7 +205,7 @@ impl Replay {
     }
 
     /// Refuses a log whose records are not all there.
-    fn check_complete(&self) -> Result<(), Error> {
+    pub fn check_complete(&self) -> Result<(), Error> {
         let Some(oldest) = self.segments.front().filter(|_| self.gap) else {
             return Ok(());
         };
@@ -211,7 +217,7 @@ impl Replay {
     }
 
     /// Finds valid frames after the cut, and refuses them if one was written after something that is not there was flushed.
-    fn leftovers(&self) -> Result<Leftovers, Error> {
+    pub fn leftovers(&self) -> Result<Leftovers, Error> {
         let mut leftovers = Leftovers::new();
         let cut = self.tail.as_ref().map_or(0, |tail| tail.active.position());
         if let Some(Tail { active, .. }) = &self.tail {

@@ -1,6 +1,7 @@
 //! Tests of the log at its door: on a disk in memory, driven inline, and on a real one with threads.
 
 mod basics;
+mod check;
 mod crashes;
 mod damage;
 mod format;
@@ -36,7 +37,10 @@ impl Rig {
     }
 
     pub fn on(disk: MemDisk) -> Result<Rig, Error> {
-        let (log, flusher) = open(Arc::new(disk.clone()), options())?;
+        let checked = check::checked(&disk);
+        let opened = open(Arc::new(disk.clone()), options());
+        checked.agrees(opened.as_ref().map(|(log, _)| log));
+        let (log, flusher) = opened?;
         Ok(Rig { disk, log, flusher })
     }
 
