@@ -30,7 +30,7 @@ use crate::faults::{self, Action, FileFaults};
 use crate::frames::Frames;
 use crate::pages;
 
-const SUFFIX: &str = "-floor";
+pub(crate) const SUFFIX: &str = "-floor";
 const MAGIC: [u8; 8] = *b"QRLFLOOR";
 const VERSION: u64 = 1;
 const BYTES: usize = 40;
@@ -124,7 +124,7 @@ pub(crate) fn check(database: &Path) -> Result<(), Error> {
 }
 
 /// The floor in the file at `path`; `None` when none was ever written there.
-fn read(path: &Path) -> Result<Option<Floor>, Error> {
+pub(crate) fn read(path: &Path) -> Result<Option<Floor>, Error> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

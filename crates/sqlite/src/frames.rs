@@ -31,6 +31,8 @@ pub(crate) struct Frames {
     sum: Sum,
     frame: Vec<u8>,
     count: u32,
+    committed: u32,
+    has_ended: bool,
 }
 
 /// The running checksum of a WAL.
@@ -74,6 +76,8 @@ impl Frames {
             sum,
             frame: vec![0; FRAME_HEADER_BYTES as usize + page_bytes as usize],
             count: 0,
+            committed: 0,
+            has_ended: false,
         }))
     }
 
@@ -90,8 +94,32 @@ impl Frames {
     pub(crate) fn count(&mut self, count_max: u32) -> io::Result<u32> {
         while self.count < count_max && self.read_next()? {
             self.count += 1;
+            // The size of the database, in the last frame of a transaction.
+            if number(&self.frame, 4) != 0 {
+                self.committed = self.count;
+            }
         }
         Ok(self.count)
+    }
+
+    /// Of the frames that were good, those up to the last end of a transaction: SQLite takes no others.
+    pub(crate) fn committed(&self) -> u32 {
+        self.committed
+    }
+
+    /// Reads on to the end, after the first frame that was not good, and answers how many there are of this life of the
+    /// file, that one included if it is one.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub(crate) fn leftovers(&mut self) -> io::Result<u32> {
+        let mut leftovers = 0;
+        while !self.has_ended {
+            leftovers += u32::from(self.frame[8..16] == self.salts);
+            self.has_ended = !fill(&mut self.file, &mut self.frame)?;
+        }
+        Ok(leftovers)
     }
 
     /// Where the first frame begins that was not good, or not yet read.
@@ -102,6 +130,7 @@ impl Frames {
     /// Reads one frame: whether it is good.
     fn read_next(&mut self) -> io::Result<bool> {
         if !fill(&mut self.file, &mut self.frame)? {
+            self.has_ended = true;
             return Ok(false);
         }
         let (header, page) = self.frame.split_at(FRAME_HEADER_BYTES as usize);

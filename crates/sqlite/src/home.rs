@@ -93,10 +93,7 @@ impl Home {
             }
         };
         let current = Generation::new(&folder, number, false);
-        if !current.folder().is_dir() {
-            let reason = "the current database's folder is missing: restore it, or remove db/current to start empty";
-            return Err(foreign(current.folder(), reason));
-        }
+        refuse_missing(&current)?;
         for number in found.iter().filter(|number| **number != current.number()) {
             remove_folder(&folder.join(number.to_string()))?;
         }
@@ -106,6 +103,30 @@ impl Home {
             last: number,
             current,
         })
+    }
+
+    /// Reads what [`Self::open`] would find, and changes nothing: the generation that counts, `None` before there is any,
+    /// and the folders of all others, which the next start removes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub(crate) fn look(data_dir: &Path) -> Result<(Option<Generation>, Vec<PathBuf>), Error> {
+        refuse_rqlite(data_dir)?;
+        let folder = data_dir.join(FOLDER);
+        if !folder.is_dir() {
+            return Ok((None, Vec::new()));
+        }
+        let found = generations(&folder)?;
+        let Some(number) = read_pointer(&folder.join(POINTER))? else {
+            refuse_orphans(&folder, &found)?;
+            return Ok((None, Vec::new()));
+        };
+        let current = Generation::new(&folder, number, false);
+        refuse_missing(&current)?;
+        let others = found.iter().filter(|other| **other != number);
+        let others = others.map(|other| folder.join(other.to_string())).collect();
+        Ok((Some(current), others))
     }
 
     /// The generation that counts.
@@ -309,6 +330,14 @@ fn refuse_orphans(home: &Path, found: &[u64]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn refuse_missing(current: &Generation) -> Result<(), Error> {
+    if current.folder().is_dir() {
+        return Ok(());
+    }
+    let reason = "the current database's folder is missing: restore it, or remove db/current to start empty";
+    Err(foreign(current.folder(), reason))
 }
 
 fn refuse_rqlite(data_dir: &Path) -> Result<(), Error> {

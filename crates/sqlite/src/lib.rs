@@ -10,6 +10,7 @@
 mod authorizer;
 pub mod bind;
 mod budget;
+pub mod check;
 pub mod checkpoint;
 mod classify;
 mod content;

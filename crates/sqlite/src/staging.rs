@@ -268,7 +268,7 @@ pub fn path(folder: &Path, load: u64) -> PathBuf {
     folder.join(format!("{PREFIX}{load:016x}"))
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     u64::from_str_radix(name.strip_prefix(PREFIX)?, 16).ok()
 }
 

@@ -34,7 +34,7 @@ use crate::pages;
 use crate::pin::Pin;
 
 /// What the names of scratch folders begin with.
-const SCRATCH: &str = "scratch-";
+pub(crate) const SCRATCH: &str = "scratch-";
 
 /// Statements kept: one at a time is in use.
 const STATEMENTS_KEPT: usize = 2;
