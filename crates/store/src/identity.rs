@@ -37,23 +37,42 @@ pub(crate) fn lock(dir: &Path) -> Result<DirectoryLock, Error> {
         .write(true)
         .open(&path)
         .map_err(|source| failed("open", &path, source))?;
+    take(dir, &path, file)
+}
+
+fn take(dir: &Path, path: &Path, file: File) -> Result<DirectoryLock, Error> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(DirectoryLock { _file: file }),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked(dir.to_owned())),
-        Err(errno) => Err(failed("lock", &path, errno.into())),
+        Err(errno) => Err(failed("lock", path, errno.into())),
     }
 }
 
-/// Reads the identity, or gives the directory one if it is new.
+/// Takes the lock of a stopped node, and changes nothing; `None` when the directory has no lock, because no node ever
+/// started in it.
+///
+/// # Errors
+///
+/// As [`lock`].
+pub(crate) fn lock_unchanged(dir: &Path) -> Result<Option<DirectoryLock>, Error> {
+    let path = dir.join(LOCK);
+    match File::open(&path) {
+        Ok(file) => take(dir, &path, file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(failed("open", &path, source)),
+    }
+}
+
+/// Reads the identity; `None` when the directory is new.
 ///
 /// # Errors
 ///
 /// [`Error::Foreign`] for a directory of another system, and for one that has data but no readable identity.
-pub(crate) fn identity(dir: &Path, random: &dyn Random) -> Result<NodeId, Error> {
+pub(crate) fn look(dir: &Path) -> Result<Option<NodeId>, Error> {
     refuse_foreign(dir)?;
     let path = dir.join(FILE);
     match File::open(&path) {
-        Ok(file) => read(dir, file),
+        Ok(file) => read(dir, file).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if ["log", "db"].iter().any(|name| holds_files(&dir.join(name))) {
                 let what = "holds a log or a database but no file \"identity\": restore that file, or move the data \
@@ -63,9 +82,21 @@ pub(crate) fn identity(dir: &Path, random: &dyn Random) -> Result<NodeId, Error>
                     what: what.to_owned(),
                 });
             }
-            create(dir, &path, random)
+            Ok(None)
         }
         Err(source) => Err(failed("open", &path, source)),
+    }
+}
+
+/// Reads the identity, or gives the directory one if it is new.
+///
+/// # Errors
+///
+/// As [`look`].
+pub(crate) fn identity(dir: &Path, random: &dyn Random) -> Result<NodeId, Error> {
+    match look(dir)? {
+        Some(id) => Ok(id),
+        None => create(dir, &dir.join(FILE), random),
     }
 }
 
@@ -73,7 +104,12 @@ fn holds_files(dir: &Path) -> bool {
     fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
 }
 
-fn refuse_foreign(dir: &Path) -> Result<(), Error> {
+/// Refuses the directory of another system.
+///
+/// # Errors
+///
+/// [`Error::Foreign`].
+pub(crate) fn refuse_foreign(dir: &Path) -> Result<(), Error> {
     if dir.join("raft.db").exists() {
         let what = "is an rqlite data directory (raft.db): take a backup there (GET /db/backup), start quorlited on an \
                     empty directory, and load the backup into it";

@@ -13,6 +13,7 @@
 
 pub mod apply;
 pub mod backup;
+pub mod check;
 pub mod config;
 mod consensus;
 mod databases;

@@ -44,23 +44,16 @@ pub(crate) async fn reconcile(
     executor: &Executor,
     applied: &Applied,
 ) -> Result<(), Error> {
-    check_start(dir, log, applied.position)?;
+    let refuse = |what: Option<String>| what.map_or(Ok(()), |what| Err(foreign(dir, what)));
+    refuse(starts_after(log.state().purged, applied.position))?;
     let Some(at) = applied.position else {
         return Ok(());
     };
     raise_vote(dir, id, log, at, applied).await?;
-    match log.position_at(at.index).map(|held| held.term) {
-        Some(held) if held == at.term => return Ok(()),
-        Some(held) if held > at.term => {
-            let what = format!(
-                "holds a database whose last entry, {}, is of term {}, and a log that has it of term {held}: they are not \
-                 of one node. Restore both from one moment, or remove this node from the cluster and let it join again \
-                 with an empty data directory",
-                at.index, at.term
-            );
-            return Err(foreign(dir, what));
-        }
-        Some(_) | None => {}
+    let held = log.position_at(at.index).map(|held| held.term);
+    refuse(held_later(held, at))?;
+    if held == Some(at.term) {
+        return Ok(());
     }
     let last = log.state().last.map_or(0, |at| at.index);
     info!(applied = at.index, last, "log goes on after the database");
@@ -73,19 +66,69 @@ pub(crate) async fn reconcile(
         .map_err(failed(format!("purge the log through entry {}", at.index)))
 }
 
-/// The log starts at or before the entry after `at`, the last applied one.
-fn check_start(dir: &Path, log: &log::Log, at: Option<Position>) -> Result<(), Error> {
-    let is_after = |purged: &log::Position| at.is_none_or(|at| purged.index > at.index);
-    let Some(purged) = log.state().purged.filter(is_after) else {
-        return Ok(());
-    };
-    let what = format!(
+/// Log and database of a stopped node, as far as they must agree.
+pub(crate) struct Pair<'a> {
+    /// The node.
+    pub id: NodeId,
+    /// The log starts after this.
+    pub purged: Option<log::Position>,
+    /// The term of the vote in the log; 0 for none.
+    pub voted: u64,
+    /// The term of the record at the index of the last applied entry, if the log has it.
+    pub held: Option<u64>,
+    /// The last applied entry.
+    pub applied: Option<Position>,
+    /// The membership that was applied last, in consensus' own encoding.
+    pub membership: Option<&'a [u8]>,
+}
+
+/// Why a start would refuse them.
+///
+/// # Errors
+///
+/// `InvalidData` when the membership does not decode.
+pub(crate) fn contradictions(pair: &Pair<'_>) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    found.extend(starts_after(pair.purged, pair.applied));
+    if let Some(at) = pair.applied {
+        if pair.voted < at.term && others_vote(pair.id, pair.membership)? {
+            found.push(voted_before(pair.voted, at));
+        }
+        found.extend(held_later(pair.held, at));
+    }
+    Ok(found)
+}
+
+/// The log starts after the entry that follows `at`, the last applied one.
+fn starts_after(purged: Option<log::Position>, at: Option<Position>) -> Option<String> {
+    let purged = purged.filter(|purged| at.is_none_or(|at| purged.index > at.index))?;
+    Some(format!(
         "holds a database that ends at entry {} and a log that starts after entry {}: restore both from one moment, or \
          remove this node from the cluster and let it join again with an empty data directory",
         at.map_or(0, |at| at.index),
         purged.index
-    );
-    Err(foreign(dir, what))
+    ))
+}
+
+/// The log has the last applied entry of a later term.
+fn held_later(held: Option<u64>, at: Position) -> Option<String> {
+    let held = held.filter(|held| *held > at.term)?;
+    Some(format!(
+        "holds a database whose last entry, {}, is of term {}, and a log that has it of term {held}: they are not of one \
+         node. Restore both from one moment, or remove this node from the cluster and let it join again with an empty \
+         data directory",
+        at.index, at.term
+    ))
+}
+
+/// The vote is of an earlier term than the last applied entry, and others vote too.
+fn voted_before(voted: u64, at: Position) -> String {
+    format!(
+        "holds a database of term {} and a log of term {voted}: the disk has lost what it had reported as flushed, or the \
+         log was put back from an older copy. This node may have voted for, or acknowledged, what it no longer knows: \
+         remove it from the cluster and let it join again with an empty data directory",
+        at.term
+    )
 }
 
 /// The vote is of the term of the last applied entry or a later one.
@@ -94,14 +137,8 @@ async fn raise_vote(dir: &Path, id: NodeId, log: &log::Log, at: Position, applie
     if voted >= at.term {
         return Ok(());
     }
-    if others_vote(id, applied).map_err(failed("read the membership".to_owned()))? {
-        let what = format!(
-            "holds a database of term {} and a log of term {voted}: the disk has lost what it had reported as flushed, \
-             or the log was put back from an older copy. This node may have voted for, or acknowledged, what it no \
-             longer knows: remove it from the cluster and let it join again with an empty data directory",
-            at.term
-        );
-        return Err(foreign(dir, what));
+    if others_vote(id, applied.membership.as_deref()).map_err(failed("read the membership".to_owned()))? {
+        return Err(foreign(dir, voted_before(voted, at)));
     }
     warn!(
         voted,
@@ -114,8 +151,8 @@ async fn raise_vote(dir: &Path, id: NodeId, log: &log::Log, at: Position, applie
 }
 
 /// Anybody else has a vote, by the membership that was applied last. The log knows no later one: it is of an earlier term.
-fn others_vote(id: NodeId, applied: &Applied) -> io::Result<bool> {
-    let Some(bytes) = &applied.membership else {
+fn others_vote(id: NodeId, membership: Option<&[u8]>) -> io::Result<bool> {
+    let Some(bytes) = membership else {
         return Ok(false);
     };
     let stored = codec::stored_membership(bytes)?;

@@ -9,6 +9,7 @@ use store::member::NodeId;
 use store::status::Role;
 use store::{Error, Node};
 
+use crate::check::damage;
 use crate::support::{Cluster, PATIENCE, Switchboard, config, ids, open, reopen, succeed, until};
 
 /// Terms by which an old log lacks behind: more than a start raises its own by.
@@ -91,6 +92,7 @@ async fn a_log_that_ends_before_the_database_goes_on_after_it() {
     let it = Lone::new().await;
     // As after a loss of power: SQLite's pages were written, the log's were not flushed.
     it.put_back("log");
+    assert_eq!(damage(it.dir.path()), []);
     let node = it.start().await.expect("it opens");
     assert_eq!(ids(&node).await, (1..=20).collect::<Vec<_>>());
     insert(&node, 21..=22).await;
@@ -128,6 +130,8 @@ async fn a_node_among_several_whose_log_lost_a_vote_is_refused() {
     back.wait_applied(index, PATIENCE).await.expect("replicated");
     back.shutdown().await;
     put_back(&config.dir, "log");
+    let found = damage(&config.dir);
+    assert!(found[0].text.contains("lost what it had reported"), "{found:?}");
     let error = open(config, &cluster.board).await.err().expect("refused");
     assert!(error.to_string().contains("lost what it had reported"), "{error}");
 }
@@ -182,6 +186,8 @@ async fn a_log_that_holds_a_later_term_where_the_database_ends_is_refused() {
     for _ in 0..40 {
         append_uncommitted(&it, 1_000).await;
     }
+    let found = damage(it.dir.path());
+    assert!(found[0].text.contains("of a later term than its vote"), "{found:?}");
     let error = it.start().await.err().expect("refused");
     assert!(error.to_string().contains("not of one node"), "{error}");
 }
@@ -194,6 +200,8 @@ async fn a_database_that_ends_before_the_log_starts_is_refused() {
     until("a purged log", || (node.status().purged > 20).then_some(())).await;
     node.shutdown().await;
     it.put_back("db");
+    let found = damage(it.dir.path());
+    assert!(found[0].text.contains("restore both from one moment"), "{found:?}");
     let error = it.start().await.err().expect("refused");
     assert!(error.to_string().contains("restore both from one moment"), "{error}");
 }

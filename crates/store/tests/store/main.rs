@@ -1,5 +1,6 @@
 //! The Ledger at its door: nodes over an in-process transport, on real files.
 
+mod check;
 mod cluster;
 mod crashes;
 mod flags;
