@@ -2,6 +2,7 @@
 //!
 //! A library so that each room can be tested at its door; the binary is `main.rs`, and nothing else depends on it.
 
+pub mod check;
 pub mod cluster;
 pub mod config;
 pub mod duration;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use quorlited::config::Config;
 use quorlited::flags::{self, Misuse, usage};
-use quorlited::{logging, server};
+use quorlited::{check, logging, server};
 
 /// A start that was refused, or a run that failed.
 const FAILED: u8 = 1;
@@ -20,6 +20,9 @@ fn main() -> ExitCode {
         .collect();
     if words.is_empty() {
         return say("fatal: the data directory path argument is missing", FAILED);
+    }
+    if let Some(asked) = check::asked(&words) {
+        return check::run(asked);
     }
     let parsed = match flags::parse(words) {
         Ok(parsed) => parsed,

@@ -30,9 +30,10 @@ const ARROWS: &[(&str, &str)] = &[
         "config",
         "duration flags net auth cluster discovery queue cdc backup http metrics",
     ),
+    ("check", "cluster"),
     ("server", "*"),
     ("lib", "*"),
-    ("main", "flags config server signals logging"),
+    ("main", "check flags config server signals logging"),
 ];
 
 /// Checks every file of the server that is not an integration test.

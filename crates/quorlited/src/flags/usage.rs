@@ -9,7 +9,8 @@ use crate::flags::table::{Flag, Kind, Support, TABLE};
 pub fn usage() -> String {
     let mut text = String::from(
         "quorlited keeps a SQLite database the same on several machines and serves it over HTTP.\n\n\
-         Usage: quorlited [flags] <data directory>\n",
+         Usage: quorlited [flags] <data directory>\n       \
+         quorlited check [--json] <data directory>    looks at the files of a node that does not run\n",
     );
     let mut flags: Vec<&Flag> = TABLE.iter().collect();
     flags.sort_by_key(|flag| flag.name);

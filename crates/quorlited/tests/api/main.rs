@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's failure is a panic")]
 
+mod check;
 mod cli;
 mod cluster;
 mod documents;
