@@ -145,6 +145,9 @@ pub const FRAMES: &[&str] = &[
     "\\x7a\\x00",
 ];
 
+/// Bytes of the frames that the seeds flip a bit in: three heads of eight, and two payloads.
+const FLIPPED_BYTES: u8 = 3 * 8 + 5 + 8;
+
 /// Bodies.
 pub fn body() -> Vec<Vec<u8>> {
     texts(&[
@@ -259,7 +262,11 @@ pub fn frames() -> Vec<Vec<u8>> {
     let header = frame::header(b"frame", 8).unwrap_or_default();
     frames.push([&[1, 3], &header[..], b"frame", &header[..], b"frame", &header[..7]].concat());
     frames.push(b"\x02\x10\xff\xff\x05frame\x00\x03abc".to_vec());
-    frames.push(b"\x02\x02\x50\x00\x05frame\x00\x03abc".to_vec());
+    // A bit of each byte of two frames and an empty one.
+    frames.extend((0..FLIPPED_BYTES).map(|byte| {
+        let bit = (u16::from(byte) * 8 + u16::from(byte % 8)).to_le_bytes();
+        [b"\x02\x02", &bit[..], b"\x05frame\x00\x08abcdefgh"].concat()
+    }));
     frames.extend(peers());
     let credentials = Credentials {
         user: "u".to_owned(),

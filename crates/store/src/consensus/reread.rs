@@ -45,6 +45,10 @@ pub enum Kind {
 /// # Errors
 ///
 /// Whatever closes the stream, or keeps the node from starting.
+///
+/// # Panics
+///
+/// When a request loses a field between what came and what consensus is handed.
 pub fn reread(kind: Kind, bytes: Bytes) -> io::Result<Bytes> {
     Ok(match kind {
         Kind::Open => wire::frame(&wire::read::<Open>(bytes)?),
@@ -66,8 +70,9 @@ fn control_ask(ask: ControlAsk) -> io::Result<ControlAsk> {
         Some(ControlAskKind::PreVote(ask)) => Some(ControlAskKind::PreVote(vote_ask(ask)?)),
         Some(ControlAskKind::Heartbeat(ask)) => Some(ControlAskKind::Heartbeat(append_ask(ask)?)),
         Some(ControlAskKind::Transfer(ask)) => {
-            let request = TransferLeaderRequest::<Types>::try_from(ask)?;
-            Some(ControlAskKind::Transfer(TransferAsk::from(&request)))
+            let again = TransferAsk::from(&TransferLeaderRequest::<Types>::try_from(ask.clone())?);
+            assert_eq!(again, ask, "a transfer loses something");
+            Some(ControlAskKind::Transfer(again))
         }
         Some(ControlAskKind::ReadIndex(ask)) => Some(ControlAskKind::ReadIndex(ask)),
         None => None,
@@ -81,8 +86,9 @@ fn control_ask(ask: ControlAsk) -> io::Result<ControlAsk> {
 fn control_answer(answer: ControlAnswer) -> io::Result<ControlAnswer> {
     let kind = match answer.kind {
         Some(ControlAnswerKind::Vote(answer)) => {
-            let response = VoteResponse::<Types>::try_from(answer)?;
-            Some(ControlAnswerKind::Vote(VoteAnswer::from(&response)))
+            let again = VoteAnswer::from(&VoteResponse::<Types>::try_from(answer.clone())?);
+            assert_eq!(again, answer, "an answer to a vote loses something");
+            Some(ControlAnswerKind::Vote(again))
         }
         Some(ControlAnswerKind::Append(answer)) => {
             let response = AppendEntriesResponse::<Types>::try_from(answer)?;
@@ -100,16 +106,29 @@ fn control_answer(answer: ControlAnswer) -> io::Result<ControlAnswer> {
 }
 
 fn vote_ask(ask: VoteAsk) -> io::Result<VoteAsk> {
-    Ok(VoteAsk::from(&VoteRequest::<Types>::try_from(ask)?))
+    let again = VoteAsk::from(&VoteRequest::<Types>::try_from(ask.clone())?);
+    assert_eq!(again, ask, "a vote loses something");
+    Ok(again)
 }
 
 fn append_ask(ask: AppendAsk) -> io::Result<AppendAsk> {
-    let acknowledged = ask.acknowledged;
-    let request = AppendEntriesRequest::<Types>::try_from(ask)?;
-    Ok(AppendAsk {
-        acknowledged,
-        ..AppendAsk::from(&request)
-    })
+    let again = AppendAsk {
+        acknowledged: ask.acknowledged,
+        ..AppendAsk::from(&AppendEntriesRequest::<Types>::try_from(ask.clone())?)
+    };
+    let places = |ask: &AppendAsk| -> Vec<(u64, u64)> { ask.entries.iter().map(|at| (at.term, at.index)).collect() };
+    assert_eq!(places(&again), places(&ask), "an append loses an entry");
+    // Bodies may be written otherwise: members in another order, say.
+    let without_entries = |ask: &AppendAsk| AppendAsk {
+        entries: Vec::new(),
+        ..ask.clone()
+    };
+    assert_eq!(
+        without_entries(&again),
+        without_entries(&ask),
+        "an append loses something"
+    );
+    Ok(again)
 }
 
 fn bulk_ask(ask: BulkAsk) -> io::Result<BulkAsk> {
