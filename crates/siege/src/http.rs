@@ -200,3 +200,6 @@ fn chunks(stream: &mut BufReader<TcpStream>, deadline: Instant) -> Option<Vec<u8
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -271,7 +271,7 @@ impl Nemesis {
             let delay_us = u32::try_from(self.chance.between(1_000, 300_000)).unwrap_or(1_000);
             self.node(node).disk.slow(delay_us)?;
             self.later(200, 3000, Remedy::Fast(node));
-        } else if self.node(node).excuse_disk_error() {
+        } else if self.node(node).excuse_disk_error(fault == Fault::FailedFlush) {
             self.note(fault, &self.node(node).name);
             let number = u32::try_from(self.chance.between(1, 30)).unwrap_or(1);
             let disk = &self.node(node).disk;

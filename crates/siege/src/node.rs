@@ -22,14 +22,20 @@ const LAST_WORDS_BYTES: usize = 2000;
 /// What a node says, and ends with 1, when it is asked to stop before it has anything to leave in order.
 const TOO_EARLY: &str = "SIGTERM came before this node was in a cluster";
 
+/// How long a process may take to end once a flush has failed.
+const NOTICE_MAX: Duration = Duration::from_secs(10);
+
 /// How long a process may take to end once it was told to.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// Why a process may end by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Excuse {
-    /// Its disk fails: the power of its machine is cut before it starts again.
-    DiskError,
+    /// Its disk fails a write or a flush: the power of its machine is cut before it starts again.
+    DiskError {
+        /// A flush, after which it must end (D5).
+        is_flush: bool,
+    },
     /// Its disk is full.
     DiskFull,
     /// It was asked to stop.
@@ -148,7 +154,7 @@ impl Node {
                 state.excuse = None;
                 Seen::Excused
             }
-            Some(Excuse::DiskError) if is_decent(status) => {
+            Some(Excuse::DiskError { .. }) if is_decent(status) => {
                 state.excuse = None;
                 self.disk.calm()?;
                 self.disk.cut(Cut::Mix, self.log_bytes())?;
@@ -221,7 +227,7 @@ impl Node {
         }
         state.is_paused = false;
         match state.excuse {
-            Some(Excuse::DiskError) => {
+            Some(Excuse::DiskError { .. }) => {
                 state.excuse = None;
                 if self.disk.calm()? > 0 {
                     self.disk.cut(Cut::Mix, self.log_bytes())?;
@@ -284,8 +290,8 @@ impl Node {
     }
 
     /// Its disk will fail: it may end, and then its machine loses power. False if something else may end it already.
-    pub fn excuse_disk_error(&self) -> bool {
-        self.excuse(Excuse::DiskError)
+    pub fn excuse_disk_error(&self, is_flush: bool) -> bool {
+        self.excuse(Excuse::DiskError { is_flush })
     }
 
     /// Its disk is full: it may end. False if something else may end it already.
@@ -325,16 +331,35 @@ impl Node {
     pub fn heal(&self, seed: u64) -> Result<()> {
         self.resume();
         self.has_space()?;
-        let has_failed = self.disk.calm()? > 0;
         self.disk.shift_clock(0)?;
-        let may_fail = lock(&self.state).excuse == Some(Excuse::DiskError);
-        if may_fail && has_failed {
-            self.lose_power(Cut::Drop, seed)?;
-        } else if may_fail {
-            lock(&self.state).excuse = None;
+        let has_failed = self.disk.calm()? > 0;
+        if let Some(Excuse::DiskError { is_flush }) = self.excused() {
+            if has_failed {
+                let ends = !is_flush || self.ends();
+                self.lose_power(Cut::Drop, seed)?;
+                anyhow::ensure!(ends, "goes on after a failed flush");
+            } else {
+                lock(&self.state).excuse = None;
+            }
         }
         lock(&self.state).is_wanted = true;
         Ok(())
+    }
+
+    fn excused(&self) -> Option<Excuse> {
+        lock(&self.state).excuse
+    }
+
+    /// It ends by itself soon: the watch then takes its excuse away.
+    fn ends(&self) -> bool {
+        let deadline = Instant::now() + NOTICE_MAX;
+        while self.excused().is_some() {
+            if Instant::now() > deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        true
     }
 
     /// Told to stop when the siege is over; waits for it.

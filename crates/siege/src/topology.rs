@@ -243,3 +243,6 @@ fn source_ip(from: NodeId, to: NodeId) -> Ipv4Addr {
 fn byte(number: usize) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
 }
+
+#[cfg(test)]
+mod tests;
