@@ -64,6 +64,13 @@ impl Siege {
             })
     }
 
+    /// It is whole, and that is committed, since a later write is: a node that only its leader knows as a voter counts for
+    /// no majority yet.
+    pub fn is_settled(&self) -> bool {
+        let write = [Statement::new("INSERT INTO bulk(data) VALUES(zeroblob(1))")];
+        self.is_whole() && self.insist(&write, Instant::now()).is_ok() && self.is_whole()
+    }
+
     /// What the cluster looks like, for a message.
     pub fn picture(&self) -> String {
         let of_node = |node: NodeId| {

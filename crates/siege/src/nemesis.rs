@@ -286,7 +286,7 @@ impl Nemesis {
     /// A node loses everything and joins again, removed before or not; never two at a time.
     fn replace(&mut self, fault: Fault, node: NodeId) -> Result<()> {
         let siege = self.round.siege.clone();
-        if !siege.is_whole() {
+        if !siege.is_settled() {
             return Ok(());
         }
         self.note(fault, &self.node(node).name);

@@ -41,6 +41,9 @@ impl Round {
         }
         siege
             .counts
+            .add_many("ms to recover", u64::try_from(begin.elapsed().as_millis())?);
+        siege
+            .counts
             .raise("longest recovery, ms", u64::try_from(begin.elapsed().as_millis())?);
         std::thread::sleep(LINGER.saturating_sub(begin.elapsed()));
         let last = [Statement::new("INSERT INTO bulk(data) VALUES(zeroblob(1))")];

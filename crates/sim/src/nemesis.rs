@@ -55,7 +55,7 @@ impl Nemesis {
             Fault::ClockJump => self.jump(machine),
             Fault::ClockDrift => self.drift(machine),
             Fault::Pause => self.pause(machine),
-            Fault::BitRot => self.rot(machine),
+            Fault::BitRot => self.rot(machine).await,
             Fault::DiskError => self.disk_error(machine),
             Fault::SlowDisk => self.slow_disk(machine),
             Fault::Snapshot => self.snapshot(machine).await,
@@ -182,9 +182,9 @@ impl Nemesis {
 
     /// Bits of a log or a WAL flip; its node must notice, and is replaced then, or not need them. One at a time: two are a
     /// majority.
-    fn rot(&mut self, machine: MachineId) {
+    async fn rot(&mut self, machine: MachineId) {
         let is_any_rotten = self.world.machines.iter().any(|machine| machine.is_rotten());
-        if is_any_rotten || !self.world.is_whole() {
+        if is_any_rotten || !self.world.is_settled().await {
             return;
         }
         let Some(running) = self.world.machines[machine].running() else {
@@ -297,7 +297,7 @@ impl Nemesis {
     async fn replace(&mut self, machine: MachineId) {
         // Two replacements at once could ask for more than a minority.
         let is_any_rotten = self.world.machines.iter().any(|machine| machine.is_rotten());
-        if is_any_rotten || !self.world.is_whole() {
+        if is_any_rotten || !self.world.is_settled().await {
             return;
         }
         let name = self.world.machines[machine].name.clone();

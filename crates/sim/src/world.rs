@@ -43,6 +43,9 @@ const FORMING: Duration = Duration::from_secs(30);
 /// How long it may take to be whole and to take a write, once everything works again.
 const RECOVERY: Duration = Duration::from_secs(60);
 
+/// How long a membership may take to be committed before a fault that needs it is given up.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// How often the operator and the auditor look, in milliseconds.
 const LOOK_MS: u64 = 300;
 
@@ -187,6 +190,16 @@ impl World {
                     .any(|member| member.peer.id == running.node.peer().id)
             })
         }) && members.len() == self.machines.len()
+    }
+
+    /// It is whole, and that is committed: a node that only its leader knows as a voter counts for no majority yet.
+    pub async fn is_settled(&self) -> bool {
+        let Some((_, leader)) = self.leader().filter(|_| self.is_whole()) else {
+            return false;
+        };
+        let last = leader.node.status().last_log.0;
+        let committed = leader.node.wait_applied(last, SETTLING).await;
+        committed.is_ok() && leader.life.is_alive() && self.is_whole()
     }
 
     /// Forms a cluster of all machines, and the tables in it.
