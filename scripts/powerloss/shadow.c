@@ -173,9 +173,10 @@ static void add_range(struct inode *inode, off_t begin, off_t end) {
     }
 }
 
-/* Nothing that the shadow holds of this file is to be trusted. */
+/* Nothing is known of what the file and its shadow have in common: the next flush copies all of it, over what is there.
+ * Not into an emptied shadow: a process that is killed meanwhile must not take back what was flushed long ago. */
 static void all_dirty(struct inode *inode) {
-    inode->kept = 0;
+    inode->kept = LLONG_MAX;
     inode->ranges_len = 0;
     add_range(inode, 0, LLONG_MAX);
 }
