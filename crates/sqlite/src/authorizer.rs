@@ -32,6 +32,10 @@ const FUNCTIONS: &[&str] = &[
     "edit",
     "sqlite_offset",
 ];
+/// Pragmas that answer a row for each table, or may.
+const PRAGMAS_THAT_LIST: &[&str] = &["foreign_key_check", "table_list"];
+/// The pragma that ALTER TABLE ADD COLUMN asks whether the rows fit a constraint: in that statement, and while it runs.
+const ALTER_ASKS: &str = "quick_check";
 /// Pragmas that modules ask while a statement runs: FTS5 the first, R-Tree and Geopoly the second. A user's statement
 /// that reads their tables was refused when it was prepared.
 const MODULES_ASK: &[&str] = &["data_version", "page_size"];
@@ -78,10 +82,11 @@ fn refusal(context: &Context, asked: &AuthContext<'_>) -> Result<Authorization, 
         {
             return Err(TEMP);
         }
-        AuthAction::CreateTable { .. } | AuthAction::AlterTable { .. } => {
-            context.found(Facts::SCHEMA.and(Facts::REFERENCES));
+        AuthAction::CreateTable { .. } => context.found(Facts::SCHEMA.and(Facts::REFERENCES)),
+        AuthAction::AlterTable { .. } => {
+            context.found(Facts::SCHEMA.and(Facts::REFERENCES).and(Facts::ALTERS));
         }
-        AuthAction::Analyze { .. } => context.found(Facts::SCHEMA.and(Facts::STATISTICS)),
+        AuthAction::Analyze { .. } => context.found(Facts::SCHEMA.and(Facts::STATISTICS).and(Facts::LISTS)),
         AuthAction::CreateVtable { module_name, .. } if PHYSICAL_MODULES.contains(&module_name) => return Err(MODULE),
         AuthAction::CreateIndex { .. }
         | AuthAction::CreateTrigger { .. }
@@ -145,10 +150,14 @@ fn read(context: &Context, table: &str, column: &str) -> Result<(), &'static str
     if meta::is_own_table(table) && !context.vacuuming.load(Relaxed) {
         return Err(OWN_TABLE);
     }
-    if let Some(name) = strip_prefix(table, "pragma_")
-        && let Verdict::Refuse(why) = pragma::judge(name, None, Form::Table, context.foreign_keys)
-    {
-        return Err(why);
+    if let Some(name) = strip_prefix(table, "pragma_") {
+        if name.eq_ignore_ascii_case(ALTER_ASKS) && context.has_found(Facts::ALTERS) {
+            return Ok(());
+        }
+        if let Verdict::Refuse(why) = pragma::judge(name, None, Form::Table, context.foreign_keys) {
+            return Err(why);
+        }
+        note_list(context, name);
     }
     if PHYSICAL_TABLES.iter().any(|name| table.eq_ignore_ascii_case(name)) {
         return Err(PHYSICAL);
@@ -178,19 +187,29 @@ fn function(context: &Context, name: &str) -> Authorization {
 fn pragma(context: &Context, name: &str, value: Option<&str>) -> Result<Authorization, &'static str> {
     let form = if context.preparing.load(Relaxed) {
         Form::Statement
-    } else if MODULES_ASK.iter().any(|asked| name.eq_ignore_ascii_case(asked)) && value.is_none() {
-        return Ok(Authorization::Allow);
     } else {
+        let is_asked = MODULES_ASK.iter().any(|asked| name.eq_ignore_ascii_case(asked)) && value.is_none();
+        if is_asked || name.eq_ignore_ascii_case(ALTER_ASKS) {
+            return Ok(Authorization::Allow);
+        }
         Form::Table
     };
     context.found(Facts::PRAGMA);
     if name.eq_ignore_ascii_case("defer_foreign_keys") {
         context.found(Facts::DEFERS);
     }
+    note_list(context, name);
     match pragma::judge(name, value, form, context.foreign_keys) {
         Verdict::Allow => Ok(Authorization::Allow),
         Verdict::Ignore => Ok(Authorization::Ignore),
         Verdict::Refuse(why) => Err(why),
+    }
+}
+
+/// Notes a pragma that goes through all tables.
+fn note_list(context: &Context, pragma: &str) {
+    if PRAGMAS_THAT_LIST.iter().any(|name| pragma.eq_ignore_ascii_case(name)) {
+        context.found(Facts::LISTS);
     }
 }
 

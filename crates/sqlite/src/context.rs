@@ -85,6 +85,12 @@ impl Facts {
     /// It computes an FTS5 rank.
     pub(crate) const RANKS: Self = Self(1 << 9);
 
+    /// It goes through all tables, in the order in which this connection came to know them.
+    pub(crate) const LISTS: Self = Self(1 << 10);
+
+    /// It is ALTER TABLE, which asks things that users may not.
+    pub(crate) const ALTERS: Self = Self(1 << 11);
+
     /// Whether all of `other` holds.
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -135,6 +141,11 @@ impl Context {
     /// Notes a fact about the statement being prepared.
     pub(crate) fn found(&self, fact: Facts) {
         self.facts.fetch_or(fact.0, Relaxed);
+    }
+
+    /// Whether a fact is known of the statement being prepared.
+    pub(crate) fn has_found(&self, fact: Facts) -> bool {
+        Facts(self.facts.load(Relaxed)).has(fact)
     }
 
     /// Notes why the authorizer refuses.

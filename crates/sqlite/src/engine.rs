@@ -133,6 +133,14 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
+    /// Makes this connection know the tables in the order in which a fresh one would: SQLite keeps them in a hash table
+    /// whose order depends on how many there have been.
+    pub(crate) fn learn_anew(&self) -> Result<(), Error> {
+        self.session.forget();
+        self.own("PRAGMA writable_schema=RESET")?;
+        self.survey()
+    }
+
     /// After a savepoint was undone. SQLite then forgets the schema if the transaction has changed it before, in whatever
     /// entry of the batch: so it is read again.
     pub(crate) fn settle_undone(&self, facts: Facts) -> Result<(), Error> {

@@ -37,7 +37,6 @@ const INTROSPECTION: &[&str] = &[
     "index_info",
     "index_list",
     "index_xinfo",
-    "module_list",
     "pragma_list",
     "table_info",
     "table_list",
@@ -89,7 +88,8 @@ pub(crate) fn judge(name: &str, value: Option<&str>, form: Form, foreign_keys: b
     if name == "optimize" {
         return Verdict::Refuse(OPTIMIZE);
     }
-    if name == "integrity_check" || name == "quick_check" {
+    // Modules of `pragma_…` tables are known to a connection once it has used them.
+    if name == "integrity_check" || name == "quick_check" || name == "module_list" {
         return Verdict::Refuse(LOCAL);
     }
     if name == "wal_checkpoint" {

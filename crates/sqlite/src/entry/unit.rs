@@ -138,8 +138,15 @@ impl<'a> Entry<'a> {
                 result = Err(error.into());
             }
         }
-        if let (Ok(_), Some(error)) = (&result, objection) {
-            result = Err(error.into());
+        if let Some(error) = objection {
+            // What SQLite finds out when a single statement commits is that statement's failure, whatever else was.
+            let is_own = error.code == SQLITE_CONSTRAINT_FOREIGNKEY && !guard.several;
+            if is_own {
+                self.uncount();
+            }
+            if result.is_ok() || is_own {
+                result = Err(error.into());
+            }
         }
         if !inside && self.facts.has(Facts::DEFERS) {
             self.engine.own(DEFER_OFF)?;
@@ -165,10 +172,7 @@ impl<'a> Entry<'a> {
         let mut rest = sql;
         let mut all = Facts::default();
         loop {
-            let narrowed = self.narrow()?;
-            let prepared = self.engine.prepare(rest);
-            drop(narrowed);
-            let (statement, facts, tail) = match prepared {
+            let (statement, facts, tail) = match self.prepare(rest)? {
                 Ok(prepared) => prepared,
                 Err(error) => return self.judged(error.into()),
             };
@@ -199,6 +203,23 @@ impl<'a> Entry<'a> {
                 Ok(_) if terminated.get().is_none() => rest = terminated.get_or_init(|| format!("{tail}\0")),
                 Ok(_) => rest = tail,
             }
+        }
+    }
+
+    /// Prepares the first statement of `sql`.
+    #[expect(clippy::type_complexity, reason = "what the engine answers, or the node's failure")]
+    fn prepare<'q>(
+        &self,
+        sql: &'q str,
+    ) -> Result<Result<(Option<Statement<'a>>, Facts, &'q str), StatementError>, Error> {
+        let _narrowed = self.narrow()?;
+        match self.engine.prepare(sql) {
+            Ok((statement, facts, _)) if facts.has(Facts::LISTS) => {
+                drop(statement);
+                self.engine.learn_anew()?;
+                Ok(self.engine.prepare(sql))
+            }
+            prepared => Ok(prepared),
         }
     }
 
@@ -318,6 +339,17 @@ impl<'a> Entry<'a> {
         } else {
             EXECUTE_TIMEOUT
         })
+    }
+
+    /// The last statement would have been undone when it committed by itself: SQLite counts none of its rows then, but
+    /// those of its triggers.
+    fn uncount(&mut self) {
+        let offset = &self.engine.context.total_changes_offset;
+        offset.fetch_sub(self.engine.changes(), Relaxed);
+        // DROP TABLE counts the rows that it deletes for the foreign keys' sake, but answers stale counters.
+        if !self.facts.has(Facts::SCHEMA) {
+            self.changes = 0;
+        }
     }
 
     /// What speaks against a text that has run without an error.

@@ -156,3 +156,27 @@ fn vacuum_in_a_batch_is_applied_in_its_place() {
     assert_eq!(error_of(&replies[4]), Some("cannot VACUUM from within a transaction"));
     assert_eq!(it.ask("SELECT group_concat(a) FROM t"), "1,2");
 }
+
+#[test]
+fn columns_are_added_where_sqlite_looks_at_the_rows_first() {
+    let mut it = Fixture::new();
+    it.execute("CREATE TABLE s(a INTEGER) STRICT");
+    it.execute("INSERT INTO s VALUES(1)");
+    for sql in [
+        "ALTER TABLE s ADD COLUMN b INTEGER DEFAULT 5",
+        "ALTER TABLE s ADD COLUMN c INTEGER CHECK(c IS NULL)",
+        "ALTER TABLE s ADD COLUMN d TEXT NOT NULL AS ('x' || a)",
+    ] {
+        assert_eq!(super::error_of(&it.execute(sql)), None, "{sql}");
+    }
+    let refused = it.execute("ALTER TABLE s ADD COLUMN e INTEGER DEFAULT 5 CHECK(e > 5)");
+    assert_eq!(super::error_of(&refused), Some("CHECK constraint failed"));
+    for sql in [
+        "SELECT * FROM pragma_quick_check",
+        "INSERT INTO s(a) SELECT 1 FROM pragma_quick_check('s')",
+    ] {
+        let refused = it.execute(sql);
+        let text = super::error_of(&refused).unwrap_or_default();
+        assert!(text.contains("differs between nodes"), "{sql}: {text}");
+    }
+}

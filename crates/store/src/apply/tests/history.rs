@@ -168,3 +168,64 @@ fn whether_values_are_long_does_not_depend_on_the_statements_past() {
         );
     }
 }
+
+/// Tables that came and went: SQLite keeps their names in an order that depends on how many there have been.
+fn many_tables() -> Vec<Write> {
+    let created = (0..60).map(|n| format!("CREATE TABLE t{n}(a UNIQUE, b REFERENCES nobody(a))"));
+    let filled = (0..60).map(|n| format!("INSERT INTO t{n} VALUES(1, 2)"));
+    let dropped = (0..60).filter(|n| n % 4 != 0).map(|n| format!("DROP TABLE t{n}"));
+    let texts = created.chain(filled).chain(dropped);
+    let mut before: Vec<Write> = texts.map(|sql| execute(&[&sql])).collect();
+    before.push(execute(&["CREATE TABLE seen(name)"]));
+    before
+}
+
+#[test]
+fn the_order_of_tables_does_not_show() {
+    for then in [
+        "ANALYZE",
+        "INSERT INTO seen SELECT name FROM pragma_table_list",
+        "INSERT INTO seen SELECT \"table\" FROM pragma_foreign_key_check",
+    ] {
+        let then = [
+            execute(&[then]),
+            request(Kind::Request, &["SELECT rowid, name FROM seen ORDER BY rowid"]),
+            execute(&["CREATE TABLE IF NOT EXISTS sqlite_stat1(tbl, idx, stat)"]),
+            request(Kind::Request, &["SELECT rowid, tbl FROM sqlite_stat1 ORDER BY rowid"]),
+        ];
+        assert_same(&Options::default(), &many_tables(), &then);
+    }
+}
+
+#[test]
+fn modules_that_were_used_before_do_not_show() {
+    let before = [
+        execute(&["CREATE TABLE seen(name)"]),
+        request(Kind::Request, &["SELECT count(*) FROM pragma_table_info('seen')"]),
+    ];
+    let then = [
+        execute(&["INSERT INTO seen SELECT name FROM pragma_module_list ORDER BY name"]),
+        request(Kind::Request, &["SELECT name FROM seen"]),
+    ];
+    assert_same(&Options::default(), &before, &then);
+}
+
+#[test]
+fn a_statement_that_fails_by_its_foreign_key_is_not_counted() {
+    let options = Options {
+        foreign_keys: true,
+        ..Options::default()
+    };
+    let mut it = Fixture::with(options);
+    it.execute("CREATE TABLE p(id INTEGER PRIMARY KEY)");
+    it.execute("CREATE TABLE c(id INTEGER PRIMARY KEY, p REFERENCES p(id) DEFERRABLE INITIALLY DEFERRED)");
+    it.execute("INSERT INTO p VALUES(1), (2)");
+    let failed = it.execute("INSERT INTO c(p) VALUES(7), (8), (9)");
+    assert_eq!(super::error_of(&failed), Some("FOREIGN KEY constraint failed"));
+    assert_eq!(it.ask("SELECT changes() || ' ' || total_changes()"), "0 2");
+    // What commits by itself fails by what its commit finds out.
+    let failed = it.execute("INSERT OR FAIL INTO c(id, p) VALUES(1, 7), (1, 8)");
+    assert_eq!(super::error_of(&failed), Some("FOREIGN KEY constraint failed"));
+    assert_eq!(it.ask("SELECT count(*) FROM c"), "Integer(0)");
+    assert_eq!(it.ask("SELECT changes() || ' ' || total_changes()"), "0 2");
+}
