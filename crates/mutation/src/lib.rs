@@ -30,6 +30,8 @@ pub enum Mutation {
     OldTransaction,
     /// A request that fails half-way keeps its first half (D4).
     NoSavepoint,
+    /// A deferred foreign key is found out by the commit of the whole batch, which fails with it (D3).
+    DeferredForeignKey,
     /// A failed flush of the log is taken for one that succeeded (D5).
     IgnoreFailedFlush,
     /// Apply draws randomness of its own (D3).
@@ -53,6 +55,7 @@ pub const NAMES: &[(&str, Mutation)] = &[
     ("read-without-index", Mutation::ReadWithoutIndex),
     ("old-transaction", Mutation::OldTransaction),
     ("no-savepoint", Mutation::NoSavepoint),
+    ("deferred-foreign-key", Mutation::DeferredForeignKey),
     ("ignore-failed-flush", Mutation::IgnoreFailedFlush),
     ("local-random", Mutation::LocalRandom),
     ("local-clock", Mutation::LocalClock),

@@ -10,8 +10,8 @@ use mutation::Mutation;
 
 /// What is printed for a command line that is not understood.
 pub const USAGE: &str = "usage: quorlite-sim --seed N [--trace] [--log error|warn|info|debug|trace] [--mutate NAME]
-                    [--scratch FOLDER]
-       quorlite-sim --seeds A..B [--jobs N] [--mutate NAME] [--first] [--twice]";
+                    [--oracle] [--scratch FOLDER]
+       quorlite-sim --seeds A..B [--oracle] [--jobs N] [--mutate NAME] [--first] [--twice]";
 
 /// What is asked for.
 #[derive(Debug, Default)]
@@ -28,6 +28,8 @@ pub struct Arguments {
     pub log: Option<tracing::Level>,
     /// Run each seed twice and compare the traces.
     pub is_twice: bool,
+    /// Random statements, compared with plain SQLite.
+    pub is_oracle: bool,
     /// End with the first seed that fails.
     pub is_first: bool,
     /// A guard to take away.
@@ -55,6 +57,7 @@ impl Arguments {
                 }
                 "--jobs" => arguments.jobs = Some(number(&value()?)?),
                 "--twice" => arguments.is_twice = true,
+                "--oracle" => arguments.is_oracle = true,
                 "--first" => arguments.is_first = true,
                 "--trace" => arguments.is_loud = true,
                 "--log" => arguments.log = Some(number(&value()?)?),

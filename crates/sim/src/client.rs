@@ -369,7 +369,7 @@ impl Client {
 }
 
 /// Nothing was appended, says this error.
-fn is_refusal(error: &Error) -> bool {
+pub fn is_refusal(error: &Error) -> bool {
     matches!(
         error,
         Error::NotLeader { .. }

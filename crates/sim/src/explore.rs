@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use mutation::Mutation;
 
+use crate::oracle::grammar::KINDS;
+use crate::plan::Workload;
 use crate::run;
 
 /// Real time after which a seed counts as stuck.
@@ -45,6 +47,25 @@ const EXPECTED: &[&str] = &[
     "transfer",
 ];
 
+/// The same for the oracle, besides the kinds of its statements.
+const EXPECTED_OF_ORACLE: &[&str] = &[
+    "acknowledged",
+    "batches of several",
+    "blackout",
+    "contents compared",
+    "failed statements",
+    "kill",
+    "outcomes unknown",
+    "power loss",
+    "replacement",
+    "replies compared",
+    "requests with a key",
+    "restarts",
+    "restores of one process",
+    "snapshots of one process",
+    "transfer",
+];
+
 /// How often the children are looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -53,6 +74,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Options {
     /// How many at a time.
     pub jobs: usize,
+    /// What clients do.
+    pub workload: Workload,
     /// A guard to take away.
     pub mutation: Option<Mutation>,
     /// End with the first that fails.
@@ -95,7 +118,7 @@ pub fn explore(seeds: Range<u64>, options: Options) -> Result<ExitCode> {
         let is_over = options.is_first && !tally.failed.is_empty();
         while running.len() < options.jobs.max(1) && !is_over {
             let Some(seed) = waiting.next() else { break };
-            running.push(start(seed, options.mutation, None)?);
+            running.push(start(seed, options, None)?);
         }
         if running.is_empty() {
             break;
@@ -107,7 +130,7 @@ pub fn explore(seeds: Range<u64>, options: Options) -> Result<ExitCode> {
                     let output = job.told()?;
                     if options.is_twice && status.success() && job.before.is_none() {
                         let verdict = verdict(&output).to_owned();
-                        running.push(start(job.seed, options.mutation, Some(verdict))?);
+                        running.push(start(job.seed, options, Some(verdict))?);
                     } else {
                         tally.add(&job, status.success(), &output);
                     }
@@ -123,7 +146,7 @@ pub fn explore(seeds: Range<u64>, options: Options) -> Result<ExitCode> {
     }
     tally.report(&seeds, started.elapsed());
     let missing = if options.mutation.is_none() && !options.is_first {
-        tally.missing()
+        tally.missing(options.workload)
     } else {
         Vec::new()
     };
@@ -139,14 +162,17 @@ fn verdict(output: &str) -> &str {
     output.lines().last().unwrap_or_default()
 }
 
-fn start(seed: u64, mutation: Option<Mutation>, before: Option<String>) -> Result<Job> {
+fn start(seed: u64, options: Options, before: Option<String>) -> Result<Job> {
     let program = std::env::current_exe().context("find this program")?;
     let output = tempfile::NamedTempFile::new().context("make a file for a seed's output")?;
     let scratch = run::scratch().context("make a folder for a seed's files")?;
     let mut command = Command::new(program);
     command.arg("--scratch").arg(scratch.path());
     command.arg("--seed").arg(seed.to_string());
-    if let Some(mutation) = mutation {
+    if options.workload == Workload::Oracle {
+        command.arg("--oracle");
+    }
+    if let Some(mutation) = options.mutation {
         command.arg("--mutate").arg(mutation.name());
     }
     let stdout = output.reopen().context("open a seed's output")?;
@@ -194,12 +220,16 @@ impl Tally {
 
     /// What should have happened in so many seeds, and did not.
     #[expect(clippy::print_stdout, reason = "the summary is this program's output")]
-    fn missing(&self) -> Vec<&'static str> {
+    fn missing(&self, workload: Workload) -> Vec<&'static str> {
         if usize::try_from(self.ok).is_ok_and(|ok| ok < SEEDS_OF_ALL_KINDS) {
             return Vec::new();
         }
         let is_missing = |name: &&&str| self.counts.get(**name).is_none_or(|count| *count == 0);
-        let missing: Vec<&str> = EXPECTED.iter().filter(is_missing).copied().collect();
+        let expected = match workload {
+            Workload::Mixed => EXPECTED.to_vec(),
+            Workload::Oracle => [EXPECTED_OF_ORACLE, KINDS].concat(),
+        };
+        let missing: Vec<&str> = expected.iter().filter(is_missing).copied().collect();
         for name in &missing {
             println!("FAILED: {name} did not happen once in {} seeds", self.ok);
         }

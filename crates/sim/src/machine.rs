@@ -208,6 +208,9 @@ impl Machine {
             chance = Chance::new(state.chance.number(), &life.name);
         }
         world.trace.line(&self.name, format_args!("starts as {}", life.name));
+        if death.is_some() {
+            world.counts.add("restarts");
+        }
         let files = Arc::new(ProcessFiles::new(
             self.files.clone(),
             folder.clone(),

@@ -21,6 +21,7 @@ mod life;
 mod machine;
 mod nemesis;
 mod network;
+mod oracle;
 mod plan;
 mod rot;
 mod run;
@@ -36,7 +37,7 @@ use checkers::{chance, checker, counts, exotic, history, linearizability, lists,
 
 use arguments::{Arguments, USAGE};
 use explore::Options;
-use plan::Plan;
+use plan::{Plan, Workload};
 use run::Show;
 
 fn main() -> ExitCode {
@@ -58,13 +59,21 @@ fn start() -> Result<ExitCode> {
         scratch,
         is_first,
         is_twice,
+        is_oracle,
     } = arguments;
+    let workload = if is_oracle { Workload::Oracle } else { Workload::Mixed };
     match (seed, seeds) {
-        (Some(seed), None) => run::run(Plan::new(seed, mutation), mutation, Show { is_loud, log }, scratch),
+        (Some(seed), None) => run::run(
+            Plan::new(seed, workload, mutation),
+            mutation,
+            Show { is_loud, log },
+            scratch,
+        ),
         (None, Some(seeds)) => explore::explore(
             seeds,
             Options {
                 jobs: jobs.unwrap_or(1),
+                workload,
                 mutation,
                 is_first,
                 is_twice,

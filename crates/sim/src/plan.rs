@@ -69,11 +69,22 @@ const WEIGHTS: &[(u64, Fault)] = &[
     (3, Fault::Coup),
 ];
 
+/// What clients do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workload {
+    /// What the checkers of histories know: rows, counters, registers, reads.
+    Mixed,
+    /// Random statements, for the oracle.
+    Oracle,
+}
+
 /// A run, as its seed has it.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The seed.
     pub seed: u64,
+    /// What clients do.
+    pub workload: Workload,
     /// How long faults go on.
     pub chaos: Duration,
     /// Most time between two faults, in milliseconds.
@@ -100,7 +111,7 @@ impl Plan {
     /// The plan of `seed`.
     ///
     /// Where a guard is missing, half of all faults are of the kind that it is there for.
-    pub fn new(seed: u64, mutation: Option<Mutation>) -> Plan {
+    pub fn new(seed: u64, workload: Workload, mutation: Option<Mutation>) -> Plan {
         let mut chance = Chance::new(seed, "plan");
         let mut faults = Vec::new();
         for (weight, fault) in WEIGHTS {
@@ -115,6 +126,7 @@ impl Plan {
         }
         Plan {
             seed,
+            workload,
             chaos: chance.millis(6_000, 15_000),
             calm_ms: *chance.pick(&[300, 800, 1500]),
             faults,
@@ -143,6 +155,7 @@ fn provoking(mutation: Mutation) -> Option<Fault> {
         | Mutation::ReadWithoutIndex
         | Mutation::OldTransaction
         | Mutation::NoSavepoint
+        | Mutation::DeferredForeignKey
         | Mutation::LocalRandom
         | Mutation::LocalClock => None,
     }

@@ -28,7 +28,8 @@ use crate::history::{History, Holding, Sample};
 use crate::machine::{self, Machine, Running};
 use crate::nemesis::Nemesis;
 use crate::network::{MachineId, Network, Route};
-use crate::plan::Plan;
+use crate::oracle::{self, Oracle};
+use crate::plan::{Plan, Workload};
 use crate::space::Allowance;
 use crate::sql;
 use crate::trace::Trace;
@@ -63,6 +64,8 @@ pub struct World {
     pub history: History,
     /// How often things happened.
     pub counts: Counts,
+    /// Plain SQLite, to compare with.
+    pub oracle: Oracle,
     /// What may still be written.
     pub allowance: Arc<Allowance>,
     is_chaotic: AtomicBool,
@@ -97,6 +100,7 @@ impl World {
                 Machine::new(id, folder.to_owned(), MachineClock::new(trace.clone(), error), chance)
             })
             .collect();
+        let oracle = Oracle::new(Chance::new(seed, "oracle"), plan.foreign_keys);
         Arc::new(World {
             plan,
             trace,
@@ -104,6 +108,7 @@ impl World {
             machines,
             history: History::default(),
             counts: Counts::default(),
+            oracle,
             allowance: Arc::default(),
             is_chaotic: AtomicBool::new(false),
             formed_at: AtomicU64::new(0),
@@ -135,6 +140,9 @@ impl World {
     }
 
     async fn acts(self: &Arc<World>) {
+        if self.plan.workload == Workload::Oracle {
+            self.oracle.listen();
+        }
         match timeout(FORMING, self.form()).await {
             Ok(()) => {
                 self.chaos().await;
@@ -214,7 +222,11 @@ impl World {
         if let Err(error) = first.node.initialize(voters).await {
             self.fail(format!("initialize: {error}"));
         }
-        let index = self.insist([workload::schema(), Base::default().rows()].concat()).await;
+        let mut schema = [workload::schema(), Base::default().rows()].concat();
+        if self.plan.workload == Workload::Oracle {
+            schema.extend(oracle::grammar::Grammar::prelude());
+        }
+        let index = self.insist(schema).await;
         self.formed_at.store(index, Ordering::Relaxed);
     }
 
@@ -245,7 +257,11 @@ impl World {
         self.is_chaotic.store(true, Ordering::Relaxed);
         let mut tasks = Vec::new();
         for id in 1..=self.plan.clients {
-            tasks.push(tokio::spawn(Client::new(self.clone(), id).run()));
+            let world = self.clone();
+            tasks.push(match self.plan.workload {
+                Workload::Mixed => tokio::spawn(Client::new(world, id).run()),
+                Workload::Oracle => tokio::spawn(oracle::client::Client::new(world, id).run()),
+            });
         }
         let nemesis = tokio::spawn(Nemesis::new(self.clone()).run());
         let looking = [tokio::spawn(operate(self.clone())), tokio::spawn(audit(self.clone()))];
@@ -296,6 +312,11 @@ impl World {
             for violation in checker::check(&self.history.content(), &holdings) {
                 self.fail(violation);
             }
+            if self.plan.workload == Workload::Oracle {
+                for violation in self.oracle.check(self.plan.foreign_keys, &self.counts) {
+                    self.fail(violation);
+                }
+            }
         }
     }
 
@@ -325,6 +346,12 @@ impl World {
                 self.picture()
             ));
             return None;
+        }
+        if self.plan.workload == Workload::Oracle {
+            match oracle::client::sight(&running) {
+                Ok(sight) => self.oracle.sight(sight),
+                Err(error) => self.fail(format!("{} cannot be seen: {error}", machine.name)),
+            }
         }
         let hash = match running.node.content_hash().await {
             Ok(hash) => hash,

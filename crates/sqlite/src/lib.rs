@@ -13,6 +13,7 @@ mod budget;
 pub mod check;
 pub mod checkpoint;
 mod classify;
+pub mod clock;
 mod content;
 mod context;
 mod dump;

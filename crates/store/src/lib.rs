@@ -20,6 +20,8 @@ mod databases;
 pub mod environment;
 pub mod error;
 mod executor;
+#[cfg(feature = "mutations")]
+pub mod feed;
 mod identity;
 mod keeper;
 pub mod load;

@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Outside crates that only some rooms may know, and which.
 const RESERVED: &[(&str, &[&str])] = &[
     ("openraft", &["store", "sim"]),
-    ("rusqlite", &["sqlite", "bench", "targets"]),
+    ("rusqlite", &["sqlite", "bench", "sim", "targets"]),
     ("anyhow", &["quorlited", "quorlite", "bench", "sim", "siege"]),
     ("hyper", &["quorlited", "quorlite", "bench"]),
 ];

@@ -379,6 +379,10 @@ impl<'a> Entry<'a> {
     }
 
     fn deferred_violation(&self) -> Option<StatementError> {
+        #[cfg(feature = "mutations")]
+        if mutation::is(mutation::Mutation::DeferredForeignKey) {
+            return None;
+        }
         let enforced = self.engine.context.foreign_keys;
         (enforced && hooks::has_deferred_violations(self.engine.connection())).then(|| StatementError {
             code: SQLITE_CONSTRAINT_FOREIGNKEY,

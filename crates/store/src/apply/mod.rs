@@ -180,6 +180,8 @@ impl Applier {
     ///
     /// When `batch` does not follow: an entry would take effect twice, or the log contradict the database.
     pub fn apply(&mut self, batch: &[Entry]) -> Result<Vec<Reply>, Error> {
+        #[cfg(feature = "mutations")]
+        crate::feed::show(batch);
         let mut replies = Vec::with_capacity(batch.len());
         let mut rest = batch;
         while let Some(first) = rest.first() {
@@ -300,6 +302,14 @@ impl Applier {
     fn finish_together(&mut self, entries: &[Entry], before: usize, replies: &mut Vec<Reply>) -> Result<usize, Error> {
         match self.commit()? {
             Committed::Yes => return Ok(entries.len()),
+            #[cfg(feature = "mutations")]
+            Committed::Failed(message) if mutation::is(mutation::Mutation::DeferredForeignKey) => {
+                replies.truncate(before);
+                for entry in entries {
+                    replies.push(self.apply_failed(entry, message.clone())?);
+                }
+                return Ok(entries.len());
+            }
             Committed::Failed(_) | Committed::Refused => {}
         }
         // One is to be passed over, or something failed only now, a virtual table for one. Whose it was shows when each commits by itself.
