@@ -349,7 +349,8 @@ impl World {
         }
         if self.plan.workload == Workload::Oracle {
             match oracle::client::sight(&running) {
-                Ok(sight) => self.oracle.sight(sight),
+                Ok(Some(sight)) => self.oracle.sight(sight),
+                Ok(None) => self.fail(format!("{} has applied nothing", machine.name)),
                 Err(error) => self.fail(format!("{} cannot be seen: {error}", machine.name)),
             }
         }

@@ -176,7 +176,7 @@ impl Client {
             return;
         };
         match sight(&running) {
-            Ok(sight) if running.life.is_alive() => self.world.oracle.sight(sight),
+            Ok(Some(sight)) if running.life.is_alive() => self.world.oracle.sight(sight),
             Err(error) if running.life.is_alive() && !running.life.may_stop() => {
                 self.world
                     .fail(format!("a look at {} failed: {error}", running.life.name));
@@ -186,25 +186,25 @@ impl Client {
     }
 }
 
-/// Everything that a node holds.
+/// Everything that a node holds; nothing before its first entry.
 ///
 /// # Errors
 ///
 /// What the node said.
-pub fn sight(running: &Running) -> Result<Sight, String> {
+pub fn sight(running: &Running) -> Result<Option<Sight>, String> {
     // Nothing is applied between the queries: apply runs on this thread, and none of them waits.
     let mut ask = |query: &str| ask::rows(&running.node, query);
     let index = ask(INDEX)?;
     let contents = Contents::of(&mut ask)?;
     let value = index.first().and_then(|row| row.cells.first()?.value.clone());
     let Some(command::statement::Value::Integer(index)) = value else {
-        return Err("it does not say at which entry it is".to_owned());
+        return Ok(None);
     };
-    Ok(Sight {
+    Ok(Some(Sight {
         node: running.life.name.clone(),
         index: index.cast_unsigned(),
         contents,
-    })
+    }))
 }
 
 /// Everything that went wrong in a request.
