@@ -22,7 +22,7 @@ const LAST_WORDS_BYTES: usize = 2000;
 /// What a node says, and ends with 1, when it is asked to stop before it has anything to leave in order.
 const TOO_EARLY: &str = "SIGTERM came before this node was in a cluster";
 
-/// How long a process may take to end once a flush has failed.
+/// How long a process may take to end once its disk has failed or was full.
 const NOTICE_MAX: Duration = Duration::from_secs(10);
 
 /// How long a process may take to end once it was told to.
@@ -59,6 +59,8 @@ struct State {
     is_wanted: bool,
     is_paused: bool,
     excuse: Option<Excuse>,
+    /// Its disk has space again; a process that met a full one may still be about to end, until then.
+    pardoned_until: Option<Instant>,
     /// Not started again before.
     not_before: Instant,
 }
@@ -106,6 +108,7 @@ impl Node {
                 is_wanted: false,
                 is_paused: false,
                 excuse: None,
+                pardoned_until: None,
                 not_before: Instant::now(),
             }),
         }
@@ -131,6 +134,10 @@ impl Node {
     /// When it cannot be started, or its disk cannot be cut.
     pub fn watch(&self) -> Result<Seen> {
         let mut state = lock(&self.state);
+        if state.pardoned_until.is_some_and(|until| until < Instant::now()) {
+            state.pardoned_until = None;
+            state.excuse = state.excuse.filter(|excuse| *excuse != Excuse::DiskFull);
+        }
         let ended = match &mut state.child {
             None => {
                 if state.is_wanted && state.not_before <= Instant::now() {
@@ -317,7 +324,7 @@ impl Node {
         self.disk.empty()?;
         let mut state = lock(&self.state);
         if state.excuse == Some(Excuse::DiskFull) {
-            state.excuse = None;
+            state.pardoned_until = Some(Instant::now() + NOTICE_MAX);
         }
         Ok(())
     }
