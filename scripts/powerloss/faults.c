@@ -1,7 +1,7 @@
 /* Faults on order. $POWERLOSS_FAULTS names a file, which another process writes while this one runs:
  *
  *    0  u32  microseconds that each flush takes longer
- *    4  u32  n > 0: the n-th flush from now fails
+ *    4  u32  n > 0: the n-th flush of a file from now fails
  *    8  u32  n > 0: the n-th write from now fails
  *   12  u32  the errno of both
  *   16  i64  nanoseconds that the wall clock is wrong by
