@@ -37,6 +37,7 @@ const EXPECTED: &[&str] = &[
     "power loss",
     "register operations",
     "replacement",
+    "solitude",
     "reset",
     "restores of one process",
     "session reads",

@@ -60,6 +60,8 @@ struct State {
     chance: Chance,
     disk: MemDisk,
     starts: u64,
+    /// It leaves the cluster for good, and is wiped then.
+    retires: bool,
 }
 
 /// Bits of the log or of SQLite's WAL that flip.
@@ -102,6 +104,7 @@ impl Machine {
                 disk: MemDisk::new(),
                 starts: 0,
                 rot: Rot::None,
+                retires: false,
             }),
             running: watch::Sender::new(None),
             pauses: watch::Sender::new(0),
@@ -139,6 +142,16 @@ impl Machine {
     pub async fn moving(&self) {
         // The sender lives as long as `self`.
         let _ = self.pauses.subscribe().wait_for(|pauses| *pauses == 0).await.map(drop);
+    }
+
+    /// It leaves the cluster, and must not be added again before it is wiped; or it stays after all.
+    pub fn retire(&self, retires: bool) {
+        lock(&self.state).retires = retires;
+    }
+
+    /// It leaves the cluster for good.
+    pub fn is_retiring(&self) -> bool {
+        lock(&self.state).retires
     }
 
     /// Bits of its files flip when it is down next.
@@ -262,6 +275,7 @@ impl Machine {
             Death::Wipe => {
                 state.disk = MemDisk::new();
                 state.rot = Rot::None;
+                state.retires = false;
             }
         }
         if state.rot == Rot::Due {

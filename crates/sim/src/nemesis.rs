@@ -60,7 +60,8 @@ impl Nemesis {
             Fault::SlowDisk => self.slow_disk(machine),
             Fault::Snapshot => self.snapshot(machine).await,
             Fault::Transfer => self.transfer().await,
-            Fault::Replacement => self.replace(machine).await,
+            Fault::Replacement => self.replace(&[machine]).await,
+            Fault::Solitude => self.leave_alone(machine).await,
             Fault::Coup => self.coup().await,
         }
     }
@@ -293,31 +294,55 @@ impl Nemesis {
         }
     }
 
-    /// Removes a node for certain, wipes its machine, and leaves it to the repairs to add what comes back.
-    async fn replace(&mut self, machine: MachineId) {
+    /// One machine is all that is left of the cluster, until the repairs have added the others.
+    async fn leave_alone(&mut self, machine: MachineId) {
+        let others = (0..self.world.machines.len()).filter(|other| *other != machine);
+        self.replace(&others.collect::<Vec<_>>()).await;
+    }
+
+    /// Removes nodes for certain, wipes their machines, and leaves it to the repairs to add what comes back.
+    async fn replace(&mut self, machines: &[MachineId]) {
         // Two replacements at once could ask for more than a minority.
         let is_any_rotten = self.world.machines.iter().any(|machine| machine.is_rotten());
         if is_any_rotten || !self.world.is_settled().await {
             return;
         }
-        let name = self.world.machines[machine].name.clone();
         let Some((leader, running)) = self.world.leader() else {
             return;
         };
-        if leader == machine {
+        if machines.contains(&leader) {
             return;
         }
-        self.note("replacement", machine);
-        let removed = tokio::time::timeout(OPERATION_MAX, running.node.remove(&name)).await;
-        if !matches!(removed, Ok(Ok(()))) || !running.life.is_alive() {
-            self.world
-                .trace
-                .line("ops", format_args!("{name} may or may not be removed"));
-            return;
+        let kind = if machines.len() > 1 { "solitude" } else { "replacement" };
+        self.note(kind, machines[0]);
+        for machine in machines {
+            self.world.machines[*machine].retire(true);
         }
-        self.world.trace.line("ops", format_args!("{name} is removed"));
-        // The machine may be down, with a process that will come back; it must not come back with its old disk.
-        let running = self.world.machines[machine].until_running().await;
-        running.life.die(Death::Wipe);
+        let mut removed = 0;
+        for machine in machines {
+            let name = &self.world.machines[*machine].name;
+            let answer = tokio::time::timeout(OPERATION_MAX, running.node.remove(name)).await;
+            if !matches!(answer, Ok(Ok(()))) || !running.life.is_alive() {
+                self.world
+                    .trace
+                    .line("ops", format_args!("{name} may or may not be removed"));
+                break;
+            }
+            self.world.trace.line("ops", format_args!("{name} is removed"));
+            removed += 1;
+        }
+        let (removed, kept) = machines.split_at(removed);
+        for machine in kept {
+            self.world.machines[*machine].retire(false);
+        }
+        if machines.len() > 1 {
+            // Who is alone goes on for a while.
+            tokio::time::sleep(self.chance.millis(0, 1000)).await;
+        }
+        for machine in removed {
+            // It may be down, with a process that will come back; it must not come back with its old disk.
+            let running = self.world.machines[*machine].until_running().await;
+            running.life.die(Death::Wipe);
+        }
     }
 }

@@ -44,6 +44,7 @@ pub enum Fault {
     Transfer,
     /// A node is removed and comes back with an empty disk.
     Replacement,
+    Solitude,
     /// The leader dies, and when another is elected that one is cut off and its voter dies.
     Coup,
 }
@@ -66,6 +67,7 @@ const WEIGHTS: &[(u64, Fault)] = &[
     (6, Fault::Snapshot),
     (4, Fault::Transfer),
     (4, Fault::Replacement),
+    (2, Fault::Solitude),
     (3, Fault::Coup),
 ];
 

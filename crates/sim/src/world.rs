@@ -416,7 +416,7 @@ async fn operate(world: Arc<World>) {
         for machine in &world.machines {
             let Some(running) = machine.running() else { continue };
             let peer = running.node.peer().clone();
-            if members.iter().any(|member| member.peer.id == peer.id) {
+            if machine.is_retiring() || members.iter().any(|member| member.peer.id == peer.id) {
                 continue;
             }
             let added = timeout(Duration::from_secs(5), leader.node.add(peer.clone(), true)).await;

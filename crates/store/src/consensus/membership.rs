@@ -78,6 +78,13 @@ pub(crate) fn leads(metrics: &Metrics) -> bool {
     metrics.current_leader == Some(metrics.id) && metrics.state == ServerState::Leader
 }
 
+/// No other node votes.
+pub(crate) fn is_alone(metrics: &Metrics) -> bool {
+    // Not by `voter_ids`, which builds a set: this runs with every request.
+    let configs = metrics.membership_config.membership().get_joint_config();
+    configs.iter().flatten().all(|id| *id == metrics.id)
+}
+
 /// The leader that the metrics know, unless it is this node without the right to lead.
 pub(crate) fn leader(metrics: &Metrics) -> Option<Peer> {
     let id = metrics.current_leader?;

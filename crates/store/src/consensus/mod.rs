@@ -245,11 +245,9 @@ impl Core {
 
     /// A majority answered this leader of late; openraft lets it lead on without one.
     fn is_answered(&self, metrics: &Metrics) -> bool {
-        // Not by `voter_ids`, which builds a set: this runs with every request.
-        let configs = metrics.membership_config.membership().get_joint_config();
-        let is_alone = configs.iter().flatten().all(|id| *id == metrics.id);
         let answered = metrics.last_quorum_acked.as_ref();
-        is_alone || answered.is_some_and(|at| openraft::Instant::elapsed(&**at) < self.silence_max())
+        membership::is_alone(metrics)
+            || answered.is_some_and(|at| openraft::Instant::elapsed(&**at) < self.silence_max())
     }
 
     fn silence_max(&self) -> Duration {
@@ -379,7 +377,25 @@ impl Core {
     ///
     /// [`Error::NotLeader`], [`Error::Unverified`], [`Error::Stopped`].
     pub(crate) async fn read_index(&self) -> Result<u64, Error> {
-        self.leading.index().await
+        match self.lone_index() {
+            Some(index) => Ok(index),
+            None => self.leading.index().await,
+        }
+    }
+
+    /// The read index of a leader that is its own majority, which has nobody to ask.
+    ///
+    /// Nobody else can commit before this node has given up leading, or taken a voter in: both need entries or votes of
+    /// its own, and openraft's core publishes what it has become before it takes the next message. An entry of this term
+    /// is applied, so all that was acknowledged earlier is too; and what this process acknowledged was applied first, which
+    /// is why the index may lag behind.
+    fn lone_index(&self) -> Option<u64> {
+        self.with_metrics(|metrics| {
+            let applied = metrics.last_applied.as_ref()?;
+            let is_of_this_term = applied.committed_leader_id().term == metrics.current_term;
+            let is_lone = membership::leads(metrics) && membership::is_alone(metrics) && is_of_this_term;
+            is_lone.then(|| applied.index())
+        })
     }
 
     /// The same on any node: a follower asks the leader.
