@@ -188,16 +188,19 @@ impl World {
     /// Every machine runs, and the leader knows each as a voter that has caught up.
     pub fn is_whole(&self) -> bool {
         let Some((_, leader)) = self.leader() else { return false };
-        let members = leader.node.members();
-        self.machines.iter().all(|machine| {
-            machine.running().is_some_and(|running| {
-                let is_voter = |member: &&store::member::Member| member.voter && !member.catching_up;
-                members
-                    .iter()
-                    .filter(is_voter)
-                    .any(|member| member.peer.id == running.node.peer().id)
+        let status = leader.node.status();
+        let members = status.members;
+        let is_complete = !status.joint && members.len() == self.machines.len();
+        is_complete
+            && self.machines.iter().all(|machine| {
+                machine.running().is_some_and(|running| {
+                    let is_voter = |member: &&store::member::Member| member.voter && !member.catching_up;
+                    members
+                        .iter()
+                        .filter(is_voter)
+                        .any(|member| member.peer.id == running.node.peer().id)
+                })
             })
-        }) && members.len() == self.machines.len()
     }
 
     /// It is whole, and that is committed: a node that only its leader knows as a voter counts for no majority yet.
@@ -416,7 +419,8 @@ async fn operate(world: Arc<World>) {
         for machine in &world.machines {
             let Some(running) = machine.running() else { continue };
             let peer = running.node.peer().clone();
-            if machine.is_retiring() || members.iter().any(|member| member.peer.id == peer.id) {
+            let is_leaving = world.is_chaotic() && machine.is_retiring();
+            if is_leaving || members.iter().any(|member| member.peer.id == peer.id) {
                 continue;
             }
             let added = timeout(Duration::from_secs(5), leader.node.add(peer.clone(), true)).await;

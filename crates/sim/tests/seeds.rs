@@ -76,7 +76,7 @@ fn a_lost_vote_is_found() {
 
 #[test]
 fn old_pages_over_new_ones_are_found() {
-    is_caught("no-wal-floor", "60..100", &["differ", "missed", "lost", "malformed"]);
+    is_caught("no-wal-floor", "150..170", &["differ", "missed", "lost", "malformed"]);
 }
 
 #[test]

@@ -477,6 +477,7 @@ impl Node {
             snapshot: (snapshot.1, snapshot.0),
             purged: log.purged.map_or(0, |at| at.index),
             members: membership::members(metrics.membership_config.membership()),
+            joint: metrics.membership_config.membership().get_joint_config().len() > 1,
             membership_index: metrics.membership_config.log_id().as_ref().map_or(0, |id| id.index),
             last_contact: if self.is_leader() {
                 Some(Duration::ZERO)

@@ -49,6 +49,8 @@ pub struct Status {
     pub members: Vec<Member>,
     /// Index of the membership entry.
     pub membership_index: u64,
+    /// The voters are being changed: majorities of both the old and the new ones are needed.
+    pub joint: bool,
     /// Since the leader was last heard: zero on the leader, `None` if never.
     pub last_contact: Option<Duration>,
     /// The current database file.

@@ -209,6 +209,7 @@ impl Ledger for Fake {
                 member(3, "replica", false),
             ],
             membership_index: 1,
+            joint: false,
             last_contact: None,
             database: PathBuf::from("/nowhere/db.sqlite"),
             log_bytes: 0,
