@@ -17,7 +17,7 @@ pub struct Command {
     #[prost(uint32, tag = "1")]
     pub version: u32,
     /// What to do; `None` does nothing (a strong read's empty entry).
-    #[prost(oneof = "Action", tags = "2, 3, 4, 5, 6")]
+    #[prost(oneof = "Action", tags = "2, 3, 4, 5, 6, 7")]
     pub action: Option<Action>,
 }
 
@@ -39,7 +39,14 @@ pub enum Action {
     /// Load what was gathered, or give it up.
     #[prost(message, tag = "6")]
     Load(Load),
+    /// Hash the content as it is after this entry, to be compared with that of the other nodes. Changes nothing.
+    #[prost(message, tag = "7")]
+    Verify(Verify),
 }
+
+/// See [`Action::Verify`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Verify {}
 
 /// A piece of what is to be loaded; one that is there already changes nothing.
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -7,7 +7,10 @@
 //!  quorlite-sim --mutate NAME ─► set ─► is(…) at the guard: skip it
 //! ```
 
-use std::sync::OnceLock;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A guard that is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub enum Mutation {
     ForgetKey,
     /// A database is opened whatever its WAL has lost (D7).
     NoWalFloor,
+    /// Nodes compare nothing: those that differ go on (D3, D7).
+    NoComparison,
 }
 
 /// Each by the name that `--mutate` knows.
@@ -61,6 +66,7 @@ pub const NAMES: &[(&str, Mutation)] = &[
     ("local-clock", Mutation::LocalClock),
     ("forget-key", Mutation::ForgetKey),
     ("no-wal-floor", Mutation::NoWalFloor),
+    ("no-comparison", Mutation::NoComparison),
 ];
 
 /// The one of this process.
@@ -88,4 +94,30 @@ pub fn set(mutation: Mutation) {
 /// Whether this guard is missing.
 pub fn is(mutation: Mutation) -> bool {
     ACTIVE.get() == Some(&mutation)
+}
+
+/// Folders of nodes that apply otherwise than the others: no guard of all that is missing, but a fault of one.
+static ASTRAY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// Spares runs without such a fault the lock.
+static ANY_ASTRAY: AtomicBool = AtomicBool::new(false);
+
+/// From now on, what is applied to databases below `folder` draws randomness of its own (D3).
+pub fn lead_astray(folder: PathBuf) {
+    astray().insert(folder);
+    ANY_ASTRAY.store(true, Ordering::Relaxed);
+}
+
+/// Ends what [`lead_astray`] began.
+pub fn bring_back(folder: &Path) {
+    astray().remove(folder);
+}
+
+/// Whether the database at `path` is applied to otherwise than on other nodes.
+pub fn is_astray(path: &Path) -> bool {
+    ANY_ASTRAY.load(Ordering::Relaxed) && astray().iter().any(|folder| path.starts_with(folder))
+}
+
+fn astray() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    // A whole set at every moment.
+    ASTRAY.lock().unwrap_or_else(PoisonError::into_inner)
 }

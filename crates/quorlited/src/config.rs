@@ -207,6 +207,7 @@ fn store_config(parsed: &Parsed, dir: &Path, names: &Names) -> Result<store::con
     config.apply_timeout = duration::from_ns(parsed.ns("raft-apply-timeout"));
     config.read_age_max = duration::from_ns(parsed.ns("db-read-age-max"));
     config.disk_watermark = parsed.uint("disk-watermark");
+    config.verify_interval = duration::from_ns(parsed.ns("content-hash-interval"));
     Ok(config)
 }
 

@@ -25,7 +25,7 @@ pub const CHUNKS_MAX: usize = 4;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Forwarded {
     /// What to do.
-    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 8, 10, 11, 12")]
+    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 8, 10, 11, 12, 13")]
     pub operation: Option<Operation>,
     /// Who asks, to be checked again by the leader; `None` is anonymous.
     #[prost(message, optional, tag = "6")]
@@ -68,7 +68,14 @@ pub enum Operation {
     /// `/quorlite/skip`.
     #[prost(message, tag = "12")]
     Skip(Skip),
+    /// `/quorlite/verify`.
+    #[prost(message, tag = "13")]
+    Verify(Verify),
 }
+
+/// All nodes are to verify what they hold.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Verify {}
 
 /// The way past an entry.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]

@@ -50,11 +50,15 @@ pub struct Client {
     known: BTreeMap<u64, i64>,
     /// Transactions on lists so far.
     transactions: u64,
+    /// The database of the leader that answered last may be damaged.
+    is_doubtful: bool,
 }
 
 /// What one attempt came to.
 enum Attempt {
     Done(Reply),
+    /// In the log for certain; but the leader that answered may have a damaged database, and so may its reply be wrong.
+    Doubtful(Reply),
     Refused,
     Unknown,
 }
@@ -66,6 +70,8 @@ enum Settled {
         reply: Reply,
         is_certain: bool,
     },
+    /// See [`Attempt::Doubtful`].
+    Doubtful(Reply),
     Refused,
     Unknown,
 }
@@ -85,6 +91,7 @@ impl Client {
             kept: Vec::new(),
             known: BTreeMap::new(),
             transactions: 0,
+            is_doubtful: false,
         }
     }
 
@@ -152,7 +159,7 @@ impl Client {
             end,
             outcome,
         };
-        if is_keyed && matches!(outcome, Outcome::Acknowledged { .. }) {
+        if is_keyed && matches!(outcome, Outcome::Acknowledged { .. }) && !self.is_doubtful {
             self.kept.push(write.clone());
         }
         self.world.history.write(write);
@@ -186,6 +193,7 @@ impl Client {
     async fn attempts(&mut self, statements: Vec<Statement>, key: Option<Key>, effect: Effect) -> Outcome {
         match self.settle(statements, Kind::Execute, key).await {
             Settled::Done { reply, is_certain } => outcome(&reply, effect, is_certain),
+            Settled::Doubtful(reply) => doubtful(&reply, effect),
             Settled::Refused => Outcome::Refused,
             Settled::Unknown => Outcome::Unknown,
         }
@@ -193,6 +201,7 @@ impl Client {
 
     async fn settle(&mut self, statements: Vec<Statement>, kind: Kind, key: Option<Key>) -> Settled {
         let mut is_certain = true;
+        self.is_doubtful = false;
         for attempt in 0..ATTEMPTS_MAX {
             let machine = if attempt == 0 && !self.chance.one_in(10) {
                 self.favourite
@@ -202,6 +211,10 @@ impl Client {
             let sent = self.attempt(machine, statements.clone(), (kind, true), key.clone());
             match sent.await {
                 Attempt::Done(reply) => return Settled::Done { reply, is_certain },
+                Attempt::Doubtful(reply) => {
+                    self.is_doubtful = true;
+                    return Settled::Doubtful(reply);
+                }
                 Attempt::Refused => {
                     let pause = self.chance.millis(5, 150);
                     tokio::time::sleep(pause).await;
@@ -226,6 +239,7 @@ impl Client {
         };
         let Running { life, node, .. } = running;
         self.world.machines[machine].moving().await;
+        let may_lie = self.world.machines[machine].may_lie();
         let mut write = node.stamp(statements, kind, is_atomic);
         write.key = key;
         let result = tokio::select! {
@@ -240,7 +254,12 @@ impl Client {
         match result {
             Ok(reply) => {
                 self.favourite = machine;
-                Attempt::Done(reply)
+                if may_lie || self.world.machines[machine].may_lie() {
+                    self.world.counts.add("doubtful answers");
+                    Attempt::Doubtful(reply)
+                } else {
+                    Attempt::Done(reply)
+                }
             }
             Err(Error::NotLeader { leader }) => {
                 if let Some(leader) = leader {
@@ -280,6 +299,7 @@ impl Client {
             return;
         };
         match sql::view(&running.node, client) {
+            Ok(_) if self.world.machines[machine].may_lie() => self.world.counts.add("doubtful answers"),
             Ok((rows, counters, sum)) => {
                 let end = self.world.trace.tick();
                 self.world.counts.add(if is_linearizable {
@@ -323,9 +343,17 @@ impl Client {
         (confirmed.is_ok() && running.life.is_alive()).then_some(running)
     }
 
+    /// The database of this process may be damaged.
+    fn may_lie(&self, running: &Running) -> bool {
+        let name = &running.node.peer().name;
+        let mut machines = self.world.machines.iter();
+        machines.any(|machine| machine.name == *name && machine.may_lie())
+    }
+
     fn read_failed(&self, running: &Running, error: String) {
         match error {
             _ if !running.life.is_alive() => {}
+            error if self.may_lie(running) => self.world.trace.line("read", error),
             error if running.life.may_stop() => self.world.trace.line("read", error),
             error => self
                 .world
@@ -414,6 +442,18 @@ fn outcome(reply: &Reply, effect: Effect, is_certain: bool) -> Outcome {
     Outcome::Acknowledged {
         index: reply.index,
         value,
+    }
+}
+
+/// What is certain of the reply of a leader whose database may be damaged: the entry is committed, and what cannot fail has
+/// been done on the others.
+fn doubtful(reply: &Reply, effect: Effect) -> Outcome {
+    if problem(reply).is_some() || effect == Effect::Failing {
+        return Outcome::Unknown;
+    }
+    Outcome::Acknowledged {
+        index: reply.index,
+        value: None,
     }
 }
 

@@ -27,14 +27,18 @@ const EXPECTED: &[&str] = &[
     "clock jump",
     "coup",
     "disk error",
+    "divergence",
     "exotic requests",
     "isolation",
     "keys used again",
     "kill",
     "linearizable reads",
     "one-way cut",
+    "page rot",
     "pause",
     "power loss",
+    "quarantines",
+    "re-seedings",
     "register operations",
     "replacement",
     "solitude",
@@ -46,6 +50,7 @@ const EXPECTED: &[&str] = &[
     "snapshot",
     "snapshots of one process",
     "transfer",
+    "verifications",
 ];
 
 /// The same for the oracle, besides the kinds of its statements.

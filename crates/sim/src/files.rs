@@ -71,10 +71,23 @@ impl MachineFiles {
     ///
     /// When the real file system refuses.
     pub fn flip_wal(&self, folder: &Path, chance: &mut Chance) -> io::Result<bool> {
+        self.flip(folder, chance, b"-wal")
+    }
+
+    /// The same in the file of a database.
+    ///
+    /// # Errors
+    ///
+    /// When the real file system refuses.
+    pub fn flip_pages(&self, folder: &Path, chance: &mut Chance) -> io::Result<bool> {
+        self.flip(folder, chance, b"/db.sqlite")
+    }
+
+    fn flip(&self, folder: &Path, chance: &mut Chance, suffix: &[u8]) -> io::Result<bool> {
         let mut images = lock(&self.0);
-        let is_wal = |path: &Path| path.as_os_str().as_encoded_bytes().ends_with(b"-wal");
-        let mut wals = images.iter_mut().filter(|(path, _)| is_wal(path));
-        let Some((path, image)) = wals.find(|(path, image)| !image.current().is_empty() && folder.join(path).exists())
+        let is_meant = |path: &Path| path.as_os_str().as_encoded_bytes().ends_with(suffix);
+        let mut meant = images.iter_mut().filter(|(path, _)| is_meant(path));
+        let Some((path, image)) = meant.find(|(path, image)| !image.current().is_empty() && folder.join(path).exists())
         else {
             return Ok(false);
         };

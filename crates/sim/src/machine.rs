@@ -18,10 +18,12 @@ use store::Node;
 use store::config::Config;
 use store::environment::{Environment, Runner};
 use store::member::Peer;
+use store::status::Status;
 use tokio::sync::watch;
 
 use crate::chance::{Chance, lock};
 use crate::clock::{MachineClock, ProcessRandom};
+use crate::damage::{self, Damage};
 use crate::disk::ProcessDisk;
 use crate::files::{MachineFiles, ProcessFiles};
 use crate::life::{Death, Life};
@@ -57,6 +59,10 @@ pub struct Machine {
 struct State {
     /// What became of the bits of its files.
     rot: Rot,
+    /// Bits of its database's pages flip when it is down next.
+    are_pages_due: bool,
+    /// Its database may be wrong.
+    damage: Option<Damage>,
     chance: Chance,
     disk: MemDisk,
     starts: u64,
@@ -105,6 +111,8 @@ impl Machine {
                 starts: 0,
                 rot: Rot::None,
                 retires: false,
+                are_pages_due: false,
+                damage: None,
             }),
             running: watch::Sender::new(None),
             pauses: watch::Sender::new(0),
@@ -159,9 +167,69 @@ impl Machine {
         lock(&self.state).rot = Rot::Due;
     }
 
-    /// Bits of its files have flipped, or will.
-    pub fn is_rotten(&self) -> bool {
+    /// Bits of its log or its WAL have flipped, or will.
+    fn is_rotten(&self) -> bool {
         lock(&self.state).rot != Rot::None
+    }
+
+    /// Bits of its database's pages flip when it is down next.
+    pub fn let_pages_rot(&self) {
+        lock(&self.state).are_pages_due = true;
+    }
+
+    /// Its database is applied to otherwise than on other machines, until [`Self::bring_back`].
+    pub fn lead_astray(&self, running: &Running) {
+        mutation::lead_astray(self.folder.clone());
+        lock(&self.state).damage = Some(Damage {
+            lies: false,
+            goes_on: true,
+            generation: damage::generation(&running.node.status()),
+            through: u64::MAX,
+        });
+    }
+
+    /// Ends what [`Self::lead_astray`] began.
+    pub fn bring_back(&self) {
+        mutation::bring_back(&self.folder);
+        if let Some(damage) = lock(&self.state).damage.as_mut().filter(|damage| damage.goes_on) {
+            // One may have taken the place of another meanwhile, and be wrong as well.
+            damage.generation = None;
+            damage.goes_on = false;
+        }
+    }
+
+    /// Something of it is damaged, or will be.
+    pub fn is_damaged(&self) -> bool {
+        let state = lock(&self.state);
+        state.rot != Rot::None || state.are_pages_due || state.damage.is_some()
+    }
+
+    /// Its database may be wrong.
+    pub fn is_wrong(&self) -> bool {
+        lock(&self.state).damage.is_some()
+    }
+
+    /// What it answers may be wrong.
+    pub fn may_lie(&self) -> bool {
+        lock(&self.state).damage.as_ref().is_some_and(|damage| damage.lies)
+    }
+
+    /// Its database came from a machine whose own may be wrong.
+    pub fn inherit_damage(&self, from: &Machine, status: &Status) {
+        let theirs = lock(&from.state).damage.clone();
+        lock(&self.state).damage = theirs.map(|damage| Damage {
+            goes_on: false,
+            generation: damage::generation(status),
+            ..damage
+        });
+    }
+
+    /// Forgets the damage if it is gone; `sound` is one that was never wrong.
+    pub fn settle(&self, status: &Status, sound: Option<&Status>) {
+        let damage = &mut lock(&self.state).damage;
+        if damage.as_mut().is_some_and(|damage| damage.is_over(status, sound)) {
+            *damage = None;
+        }
     }
 
     /// The node tells of its damage, as it must: the machine is replaced by one with an empty disk.
@@ -178,7 +246,9 @@ impl Machine {
             let (life, opened) = self.boot(world, death).await;
             let node = match opened {
                 Ok(running) => self.run(world, running).await,
-                Err(problem) if life.is_alive() && self.is_rotten() && tells_of_damage(&problem) => {
+                Err(problem)
+                    if life.is_alive() && (self.may_lie() || self.is_rotten() && tells_of_damage(&problem)) =>
+                {
                     self.give_up(world, &life, &problem);
                     None
                 }
@@ -276,7 +346,18 @@ impl Machine {
                 state.disk = MemDisk::new();
                 state.rot = Rot::None;
                 state.retires = false;
+                state.are_pages_due = false;
+                state.damage = None;
+                mutation::bring_back(&self.folder);
             }
+        }
+        if std::mem::take(&mut state.are_pages_due) && self.files.flip_pages(folder, &mut state.chance)? {
+            state.damage = Some(Damage {
+                lies: true,
+                goes_on: false,
+                generation: damage::generation_in(folder),
+                through: 0,
+            });
         }
         if state.rot == Rot::Due {
             let State { chance, disk, rot, .. } = state;
@@ -303,6 +384,9 @@ impl Machine {
         config.foreign_keys = world.plan.foreign_keys;
         config.snapshot_entries = world.plan.snapshot_entries;
         config.snapshot_wal_bytes = world.plan.wal_bytes;
+        config.mark_entries = world.plan.mark_entries;
+        config.compare_interval = Duration::from_millis(world.plan.compare_ms);
+        config.verify_interval = Duration::from_millis(world.plan.verify_ms);
         config.log.segment_bytes = world.plan.segment_bytes;
         // The real disk under the simulated one is nobody's business.
         config.disk_watermark = 0;

@@ -13,6 +13,7 @@
 mod arguments;
 mod client;
 mod clock;
+mod damage;
 mod disk;
 mod entropy;
 mod explore;

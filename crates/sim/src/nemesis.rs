@@ -63,6 +63,8 @@ impl Nemesis {
             Fault::Replacement => self.replace(&[machine]).await,
             Fault::Solitude => self.leave_alone(machine).await,
             Fault::Coup => self.coup().await,
+            Fault::PageRot => self.rot_pages(machine).await,
+            Fault::Divergence => self.diverge(machine).await,
         }
     }
 
@@ -184,8 +186,7 @@ impl Nemesis {
     /// Bits of a log or a WAL flip; its node must notice, and is replaced then, or not need them. One at a time: two are a
     /// majority.
     async fn rot(&mut self, machine: MachineId) {
-        let is_any_rotten = self.world.machines.iter().any(|machine| machine.is_rotten());
-        if is_any_rotten || !self.world.is_settled().await {
+        if !self.may_damage().await {
             return;
         }
         let Some(running) = self.world.machines[machine].running() else {
@@ -194,6 +195,45 @@ impl Nemesis {
         self.note("bit rot", machine);
         self.world.machines[machine].let_rot();
         running.life.die(*self.chance.pick(&[Death::Kill, Death::PowerLoss]));
+    }
+
+    /// No node is damaged, and all are there: one may be.
+    async fn may_damage(&self) -> bool {
+        let is_any_damaged = self.world.machines.iter().any(|machine| machine.is_damaged());
+        !is_any_damaged && self.world.is_settled().await
+    }
+
+    /// Bits of a database's pages flip; its node must notice, or not need them.
+    async fn rot_pages(&mut self, machine: MachineId) {
+        if !self.may_damage().await {
+            return;
+        }
+        let Some(running) = self.world.machines[machine].running() else {
+            return;
+        };
+        self.note("page rot", machine);
+        self.world.note_damage();
+        self.world.machines[machine].let_pages_rot();
+        running.life.die(*self.chance.pick(&[Death::Kill, Death::PowerLoss]));
+    }
+
+    /// A node applies what comes otherwise than the others, for a while, also through restarts.
+    async fn diverge(&mut self, machine: MachineId) {
+        if !self.may_damage().await {
+            return;
+        }
+        let Some(running) = self.world.machines[machine].running() else {
+            return;
+        };
+        self.note("divergence", machine);
+        self.world.note_damage();
+        self.world.machines[machine].lead_astray(&running);
+        let pause = self.chance.millis(200, 3000);
+        let world = self.world.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            world.machines[machine].bring_back();
+        });
     }
 
     /// One of the next writes or flushes fails; the process must stop, and its machine is switched off.
@@ -303,8 +343,7 @@ impl Nemesis {
     /// Removes nodes for certain, wipes their machines, and leaves it to the repairs to add what comes back.
     async fn replace(&mut self, machines: &[MachineId]) {
         // Two replacements at once could ask for more than a minority.
-        let is_any_rotten = self.world.machines.iter().any(|machine| machine.is_rotten());
-        if is_any_rotten || !self.world.is_settled().await {
+        if !self.may_damage().await {
             return;
         }
         let Some((leader, running)) = self.world.leader() else {

@@ -47,6 +47,10 @@ pub enum Fault {
     Solitude,
     /// The leader dies, and when another is elected that one is cut off and its voter dies.
     Coup,
+    /// Bits flip in a database's pages while its machine is down.
+    PageRot,
+    /// A node applies otherwise than the others, for a while.
+    Divergence,
 }
 
 /// How likely each kind is, before the seed's temper.
@@ -69,6 +73,8 @@ const WEIGHTS: &[(u64, Fault)] = &[
     (4, Fault::Replacement),
     (2, Fault::Solitude),
     (3, Fault::Coup),
+    (5, Fault::PageRot),
+    (4, Fault::Divergence),
 ];
 
 /// What clients do.
@@ -79,6 +85,9 @@ pub enum Workload {
     /// Random statements, for the oracle.
     Oracle,
 }
+
+/// Longer than any run.
+const NEVER_MS: u64 = 3_600_000;
 
 /// A run, as its seed has it.
 #[derive(Debug, Clone)]
@@ -107,6 +116,15 @@ pub struct Plan {
     pub unlucky_starts: u64,
     /// Foreign keys are enforced.
     pub foreign_keys: bool,
+    /// Entries between two effect hashes that nodes compare.
+    pub mark_entries: u64,
+    /// Nodes that differ are found and mended: whoever does must agree in the end. Where a guard is missing, the checkers
+    /// alone must see it.
+    pub is_mended: bool,
+    /// Milliseconds between two comparisons.
+    pub compare_ms: u64,
+    /// Milliseconds between two verifications that the leader asks for by itself; 0 = none.
+    pub verify_ms: u64,
 }
 
 impl Plan {
@@ -116,12 +134,19 @@ impl Plan {
     pub fn new(seed: u64, workload: Workload, mutation: Option<Mutation>) -> Plan {
         let mut chance = Chance::new(seed, "plan");
         let mut faults = Vec::new();
+        // What came later draws for itself: the seeds before it stay as they were.
+        let mut later = Chance::new(seed, "later");
         for (weight, fault) in WEIGHTS {
-            let temper = chance.weighted(&[(3, 0), (4, 1), (2, 4)]);
+            let draws = if is_damage(*fault) { &mut later } else { &mut chance };
+            let temper = draws.weighted(&[(3, 0), (4, 1), (2, 4)]);
             faults.push((weight * temper, *fault));
         }
+        // The oracle knows what is right, and a missing guard is for the checkers to find: no database is wrong for a while.
+        let is_compared = mutation.is_none_or(|mutation| mutation == Mutation::NoComparison);
+        let is_known = |fault: &(u64, Fault)| workload != Workload::Oracle && is_compared || !is_damage(fault.1);
+        faults.retain(is_known);
         if faults.iter().all(|(weight, _)| *weight == 0) {
-            faults = WEIGHTS.to_vec();
+            faults = WEIGHTS.iter().copied().filter(is_known).collect();
         }
         if let Some(fault) = mutation.and_then(provoking) {
             faults.push((faults.iter().map(|(weight, _)| weight).sum(), fault));
@@ -139,8 +164,25 @@ impl Plan {
             segment_bytes: *chance.pick(&[16 * 1024, 32 * 1024, 128 * 1024, 1024 * 1024]),
             unlucky_starts: *chance.pick(&[4, 12, 1_000_000]),
             foreign_keys: chance.one_in(2),
+            mark_entries: *later.pick(&[4, 16, 64, 256]),
+            is_mended: mutation.is_none(),
+            compare_ms: if is_compared {
+                *later.pick(&[50, 200, 700])
+            } else {
+                NEVER_MS
+            },
+            verify_ms: if is_compared {
+                *later.pick(&[700, 2_000, 5_000])
+            } else {
+                0
+            },
         }
     }
+}
+
+/// A database is wrong for a while.
+fn is_damage(fault: Fault) -> bool {
+    matches!(fault, Fault::PageRot | Fault::Divergence)
 }
 
 /// The kind of fault that shows soonest that a guard is missing, if some kinds never show it.
@@ -149,6 +191,7 @@ fn provoking(mutation: Mutation) -> Option<Fault> {
         Mutation::LoseVote => Some(Fault::Coup),
         Mutation::ForgetKey => Some(Fault::Replacement),
         Mutation::NoWalFloor => Some(Fault::BitRot),
+        Mutation::NoComparison => Some(Fault::Divergence),
         Mutation::IgnoreFailedFlush => Some(Fault::DiskError),
         Mutation::NoSqliteSync | Mutation::PurgeBeforeDurable => Some(Fault::Snapshot),
         Mutation::NoLogFlush

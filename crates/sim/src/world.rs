@@ -7,6 +7,7 @@
 //! In the chaos only safety is asked for. After it, with every machine up and every route whole, the cluster must take a
 //! write, and all nodes must come to hold the same, within a bounded virtual time.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use command::request::Kind;
 use command::statement::Statement;
 use store::member::Peer;
+use store::status::Soundness;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -34,6 +36,10 @@ use crate::space::Allowance;
 use crate::sql;
 use crate::trace::Trace;
 use crate::workload::{self, Base};
+
+mod inspect;
+
+use inspect::Seen;
 
 /// Machines of a world.
 const MACHINES: usize = 3;
@@ -70,6 +76,12 @@ pub struct World {
     pub allowance: Arc<Allowance>,
     is_chaotic: AtomicBool,
     formed_at: AtomicU64,
+    /// Some database was damaged, or led astray.
+    has_damage: AtomicBool,
+    /// A damaged database was sent to another machine before it was found out: what counts as right may be wrong.
+    is_passed_on: AtomicBool,
+    /// What was last seen of each machine.
+    seen: Mutex<BTreeMap<MachineId, Seen>>,
     failures: Mutex<Vec<String>>,
     doom: watch::Sender<bool>,
 }
@@ -112,6 +124,9 @@ impl World {
             allowance: Arc::default(),
             is_chaotic: AtomicBool::new(false),
             formed_at: AtomicU64::new(0),
+            has_damage: AtomicBool::new(false),
+            is_passed_on: AtomicBool::new(false),
+            seen: Mutex::default(),
             failures: Mutex::default(),
             doom: watch::Sender::new(false),
         })
@@ -162,6 +177,11 @@ impl World {
     pub fn fail(&self, what: String) {
         self.trace.line("!!!", &what);
         lock(&self.failures).push(what);
+    }
+
+    /// A database is about to be damaged, or led astray: from now on replicas may differ.
+    pub fn note_damage(&self) {
+        self.has_damage.store(true, Ordering::Relaxed);
     }
 
     /// Faults may strike.
@@ -290,6 +310,9 @@ impl World {
             }
         }
         self.disarm().await;
+        for machine in &self.machines {
+            machine.bring_back();
+        }
         let operator = tokio::spawn(operate(self.clone()));
         let whole = timeout(RECOVERY, async {
             while !self.is_whole() {
@@ -299,10 +322,20 @@ impl World {
                 .await
         });
         let whole = whole.await;
+        let agreed = match &whole {
+            Ok(index) if !self.plan.is_mended => Some(*index),
+            Ok(_) => timeout(RECOVERY, self.agree()).await.ok(),
+            Err(_) => None,
+        };
         operator.abort();
-        let Ok(index) = whole else {
+        let Some(index) = agreed else {
+            let what = if whole.is_ok() {
+                "replicas still differ"
+            } else {
+                "no progress"
+            };
             self.fail(format!(
-                "no progress within {RECOVERY:?} after everything was healed: {}",
+                "{what} {RECOVERY:?} after everything was healed: {}",
                 self.picture()
             ));
             return;
@@ -312,7 +345,13 @@ impl World {
             holdings.extend(self.hold(machine, index).await);
         }
         if holdings.len() == self.machines.len() {
-            for violation in checker::check(&self.history.content(), &holdings) {
+            let is_passed_on = self.is_passed_on.load(Ordering::Relaxed);
+            let of_all = if is_passed_on {
+                checker::check_equal
+            } else {
+                checker::check
+            };
+            for violation in of_all(&self.history.content(), &holdings) {
                 self.fail(violation);
             }
             if self.plan.workload == Workload::Oracle {
@@ -320,6 +359,33 @@ impl World {
                     self.fail(violation);
                 }
             }
+        }
+    }
+
+    /// Has all nodes verify what they hold until they say the same of it, and none is in quarantine; then writes once more.
+    async fn agree(&self) -> u64 {
+        loop {
+            if let Some((_, leader)) = self.leader()
+                && let Ok(reply) = leader.node.verify(Duration::from_secs(5)).await
+            {
+                sleep(Duration::from_millis(3 * self.plan.compare_ms + LOOK_MS)).await;
+                self.inspect();
+                let running = self.machines.iter().filter_map(Machine::running);
+                let found = running.map(|running| {
+                    let Soundness {
+                        quarantine, content, ..
+                    } = running.node.status().soundness;
+                    content.filter(|mark| quarantine.is_none() && mark.index >= reply.index)
+                });
+                let found: Vec<_> = found.collect();
+                let is_same = found.windows(2).all(|pair| pair[0].is_some() && pair[0] == pair[1]);
+                if found.len() == MACHINES && is_same {
+                    return self
+                        .insist(vec![Statement::new("INSERT INTO bulk(data) VALUES(zeroblob(1))")])
+                        .await;
+                }
+            }
+            sleep(Duration::from_millis(LOOK_MS)).await;
         }
     }
 
@@ -440,11 +506,15 @@ async fn operate(world: Arc<World>) {
 async fn audit(world: Arc<World>) {
     loop {
         sleep(Duration::from_millis(LOOK_MS)).await;
+        world.inspect();
         for machine in &world.machines {
             let Some(running) = machine.running() else { continue };
             let status = running.node.status();
             world.counts.raise("snapshots of one process", status.snapshots);
             world.counts.raise("restores of one process", status.restores);
+            if machine.is_wrong() {
+                continue;
+            }
             if let Ok(hash) = running.node.content_hash().await
                 && running.life.is_alive()
             {

@@ -90,6 +90,7 @@ fn every_other_missing_guard_is_found() {
         "local-random",
         "local-clock",
         "forget-key",
+        "no-comparison",
     ];
     for mutation in others {
         is_caught(mutation, "1..60", &[""]);

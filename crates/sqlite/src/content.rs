@@ -48,6 +48,14 @@ const TABLES: &str = "SELECT s.name, l.wr FROM sqlite_schema AS s JOIN pragma_ta
 /// Stored columns; a virtual generated one is computed from them.
 const COLUMNS: &str = "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden IN (0, 3) ORDER BY cid";
 
+/// What a replica remembers besides its content, in an order that is the same everywhere.
+const MEMORY: [&str; 4] = [
+    "SELECT * FROM sqlite_quorlite ORDER BY id",
+    "SELECT * FROM sqlite_quorlite_keys ORDER BY idx",
+    "SELECT * FROM sqlite_quorlite_windows ORDER BY incarnation, boot",
+    "SELECT * FROM sqlite_quorlite_loads ORDER BY id",
+];
+
 /// The terms of the order of a primary key's own index: a total order, since the key is unique under its collations.
 const PRIMARY_KEY: &str = "SELECT format('\"%w\" COLLATE \"%w\" %s', x.name, x.coll, iif(x.\"desc\", 'DESC', 'ASC')) \
                            FROM pragma_index_list(?1, 'main') AS l JOIN pragma_index_xinfo(l.name, 'main') AS x \
@@ -60,6 +68,17 @@ pub struct ContentHash {
     pub index: u64,
     /// XXH3-64 of the content.
     pub hash: u64,
+}
+
+/// What was found of one snapshot, to be compared with what other replicas find at the same index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The content hash.
+    pub content: u64,
+    /// XXH3-64 of our own tables: row, keys, windows, loads.
+    pub memory: u64,
+    /// SQLite's own check found no fault, in the indexes neither.
+    pub is_sound: bool,
 }
 
 /// A snapshot whose content is to be hashed.
@@ -128,17 +147,55 @@ impl Content {
     ///
     /// [`Error::Interrupted`] once [`PinBounds::cancel`] was used, [`Error::Expired`] past its age.
     pub fn hash(self, progress: &mut dyn FnMut(u64)) -> Result<ContentHash, Error> {
-        let mut digest = Digest {
-            hasher: Xxh3::new(),
-            buffer: Vec::new(),
-            rows: 0,
-            progress,
-        };
-        self.feed(&mut digest).map_err(|error| self.pin.stopped(error))?;
         Ok(ContentHash {
             index: self.position().map_or(0, |position| position.index),
-            hash: digest.hasher.digest(),
+            hash: self.digest(progress)?,
         })
+    }
+
+    /// Hashes the content and what is remembered besides it, and has SQLite check every page and index. Blocks for as
+    /// long as that takes: several times as long as [`Self::hash`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::hash`]; [`Error::Unsound`] when the pages are so damaged that they cannot be read.
+    pub fn verify(self) -> Result<Verified, Error> {
+        let content = self.digest(&mut |_| ())?;
+        let verified = self.memory().and_then(|memory| Ok((memory, self.is_sound()?)));
+        let (memory, is_sound) = verified.map_err(|error| self.pin.stopped(error))?;
+        Ok(Verified {
+            content,
+            memory,
+            is_sound,
+        })
+    }
+
+    fn digest(&self, progress: &mut dyn FnMut(u64)) -> Result<u64, Error> {
+        let mut digest = Digest::new(progress);
+        self.feed(&mut digest).map_err(|error| self.pin.stopped(error))?;
+        Ok(digest.hasher.digest())
+    }
+
+    fn memory(&self) -> Result<u64, StatementError> {
+        let mut nobody = |_| ();
+        let mut digest = Digest::new(&mut nobody);
+        for sql in MEMORY {
+            digest.number(FORMAT);
+            self.rows(sql, None, |cells| digest.row(b'M', cells))?;
+        }
+        Ok(digest.hasher.digest())
+    }
+
+    /// SQLite's verdict on the file. Rows that break a CHECK may well be there, by the will of their owner.
+    fn is_sound(&self) -> Result<bool, StatementError> {
+        let mut verdict = Vec::new();
+        self.rows("PRAGMA ignore_check_constraints=ON", None, |_| ())?;
+        self.rows("PRAGMA integrity_check(1)", None, |cells| {
+            if let [CellRef::Text(line)] = cells {
+                verdict.push(line.to_vec());
+            }
+        })?;
+        Ok(verdict == [b"ok"])
     }
 
     fn feed(&self, digest: &mut Digest<'_>) -> Result<(), StatementError> {
@@ -247,6 +304,17 @@ impl Table {
             // Without an index there is but one way through a table with rowids: its b-tree.
             Key::Shadowed => format!("SELECT {columns} FROM main.{name} NOT INDEXED"),
             Key::Primary(terms) => format!("SELECT {columns} FROM main.{name} ORDER BY {}", terms.join(", ")),
+        }
+    }
+}
+
+impl<'p> Digest<'p> {
+    fn new(progress: &'p mut dyn FnMut(u64)) -> Self {
+        Self {
+            hasher: Xxh3::new(),
+            buffer: Vec::new(),
+            rows: 0,
+            progress,
         }
     }
 }

@@ -293,7 +293,7 @@ impl<'a> Engine<'a> {
         });
         match checked {
             Ok(()) if verdict == ["ok"] => Ok(()),
-            Ok(()) | Err(_) => Err(Error::Node {
+            Ok(()) | Err(_) => Err(Error::Unsound {
                 what: "read the database".to_owned(),
                 message: format!(
                     "{}: {}; re-seed this node from another one, or restore a backup",

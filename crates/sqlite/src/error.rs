@@ -53,6 +53,15 @@ pub enum Error {
         /// What is wrong there.
         found: String,
     },
+    /// The database is not what the log makes of it, or SQLite finds its pages damaged, with a disk that reported no
+    /// failure: another node's must take its place.
+    #[error("{what}: {message}")]
+    Unsound {
+        /// The operation and its object.
+        what: String,
+        /// What is wrong.
+        message: String,
+    },
     /// Operating-system failure outside SQLite.
     #[error("{what}")]
     Io {
@@ -92,7 +101,7 @@ impl Error {
     pub fn is_damage(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
         match self {
-            Self::Foreign { .. } | Self::Damaged { .. } => true,
+            Self::Foreign { .. } | Self::Damaged { .. } | Self::Unsound { .. } => true,
             Self::Sqlite { source, .. } => {
                 matches!(source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
             }

@@ -49,7 +49,7 @@ mod watch;
 pub mod writer;
 
 pub use classify::Class;
-pub use content::{Content, ContentHash, content_hash};
+pub use content::{Content, ContentHash, Verified, content_hash};
 pub use dump::Dump;
 pub use entry::script::ScriptEnd;
 pub use entry::{Care, Conclusion, Ran, Resume};

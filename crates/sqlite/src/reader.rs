@@ -241,7 +241,13 @@ impl Reader {
             Err(Halt::Statement(error)) => {
                 let message = self.text(&error)?;
                 let flow = sink.end(End::Failed(message), elapsed);
-                node_failure(&error).map_or(Ok(flow), Err)
+                let Some(failure) = node_failure(&error) else {
+                    return Ok(flow);
+                };
+                if matches!(failure, Error::Unsound { .. }) {
+                    self.knowledge.suspect();
+                }
+                Err(failure)
             }
         }
     }
@@ -419,15 +425,13 @@ fn broken(flow: ControlFlow<()>) -> Result<(), Halt> {
 
 /// A failure of disk or memory, which no statement can cause. (A virtual table's "corrupt" can be: a wrong command.)
 pub(crate) fn node_failure(error: &StatementError) -> Option<Error> {
-    let is_node = match error.primary() {
-        ffi::SQLITE_CORRUPT => error.code != ffi::SQLITE_CORRUPT_VTAB,
-        ffi::SQLITE_IOERR | ffi::SQLITE_NOMEM | ffi::SQLITE_NOTADB => true,
-        _ => false,
-    };
-    is_node.then(|| Error::Node {
-        what: "read the database".to_owned(),
-        message: error.message.clone(),
-    })
+    let (what, message) = ("read the database".to_owned(), error.message.clone());
+    match error.primary() {
+        ffi::SQLITE_CORRUPT if error.code == ffi::SQLITE_CORRUPT_VTAB => None,
+        ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => Some(Error::Unsound { what, message }),
+        ffi::SQLITE_IOERR | ffi::SQLITE_NOMEM => Some(Error::Node { what, message }),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

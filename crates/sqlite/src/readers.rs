@@ -180,6 +180,11 @@ impl Readers {
         Content::pin(&self.generation(), &self.database, Arc::clone(&self.clock), bounds)
     }
 
+    /// Whether SQLite told a reader of the current generation, since this was asked last, that pages are damaged.
+    pub fn take_suspicion(&self) -> bool {
+        self.current().knowledge.take_suspicion()
+    }
+
     /// Connections open on the current generation.
     pub fn open_count(&self) -> usize {
         self.current().state().open

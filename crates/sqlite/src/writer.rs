@@ -148,6 +148,8 @@ impl Writer {
             clock_us
         };
         let _clock = vfs::BoundClock::bind(clock_us);
+        #[cfg(feature = "mutations")]
+        let write = &astray(&self.path, write);
         let engine = Engine {
             session: &self.session,
             context: &self.context,
@@ -400,6 +402,16 @@ fn watch(connection: &mut Connection, context: &Arc<Context>, hooks: &Hooks) -> 
     connection
         .progress_handler(STEPS_PER_TICK, Some(move || meter.budget.tick()))
         .map_err(Error::sqlite("set the progress handler"))
+}
+
+/// The write, as a node runs it that is led astray.
+#[cfg(feature = "mutations")]
+fn astray(path: &Path, write: &Write) -> Write {
+    let mut write = write.clone();
+    if mutation::is_astray(path) {
+        write.seed ^= crate::entry::local_random();
+    }
+    write
 }
 
 /// Whether a text's first word is VACUUM.

@@ -43,6 +43,10 @@ impl Node {
     ///
     /// [`Error::Interrupted`] once the sink broke off or `cancel` was used. Before the first piece nothing has left.
     pub fn backup(&self, form: &Form, cancel: &Cancel, sink: Sink<'_>) -> Result<(), Error> {
+        self.check_quarantine().map_err(|refused| Error::Unsound {
+            what: "back up".to_owned(),
+            message: refused.to_string(),
+        })?;
         let databases = &self.inner.databases;
         let (generation, options) = (databases.current(), databases.options());
         let bounds = PinBounds {

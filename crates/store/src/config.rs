@@ -36,6 +36,12 @@ pub struct Config {
     pub disk_watermark: u64,
     /// A read transaction older than this is cut (D10).
     pub read_age_max: Duration,
+    /// The effect hash is kept for comparison at each multiple of this index.
+    pub mark_entries: u64,
+    /// Nodes ask each other for their marks this often.
+    pub compare_interval: Duration,
+    /// The leader has all nodes verify their content this often; zero = only when asked.
+    pub verify_interval: Duration,
     /// The log's own shape.
     pub log: log::Options,
 }
@@ -62,6 +68,9 @@ impl Config {
             apply_timeout: Duration::from_secs(10),
             disk_watermark: 64 * 1024 * 1024,
             read_age_max: Duration::from_secs(60),
+            mark_entries: 256,
+            compare_interval: Duration::from_secs(2),
+            verify_interval: Duration::from_secs(24 * 3600),
             log: log::Options::default(),
         }
     }

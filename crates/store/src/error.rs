@@ -37,6 +37,9 @@ pub enum Error {
         /// The watermark.
         watermark: u64,
     },
+    /// This node's database differs from a majority's, or is damaged: it serves nothing until another is in its place.
+    #[error("this node is in quarantine and serves nothing until it is re-seeded: {0}")]
+    Quarantined(String),
     /// The state is not open yet.
     #[error("store not open")]
     NotOpen,
@@ -135,6 +138,7 @@ impl Error {
             | Self::Overloaded(_)
             | Self::DiskFull { .. }
             | Self::NotOpen
+            | Self::Quarantined(_)
             | Self::NotReady => Outcome::NotAppended,
             Self::LeadershipLost
             | Self::Unconfirmed

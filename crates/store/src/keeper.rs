@@ -126,6 +126,10 @@ impl Slot {
 
 /// Checkpoints and snapshots: both wait for the batch that is being applied.
 async fn tend(inner: Arc<Inner>, may_snapshot: bool) {
+    if inner.core.progress.divergence.quarantine.is_on() {
+        // Nothing is applied; and the writer may have stopped in the middle of something.
+        return;
+    }
     maintain(&inner).await;
     give_up_the_slow(&inner);
     if may_snapshot

@@ -17,6 +17,7 @@ pub mod check;
 pub mod config;
 mod consensus;
 mod databases;
+pub mod divergence;
 pub mod environment;
 pub mod error;
 mod executor;

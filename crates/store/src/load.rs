@@ -257,7 +257,14 @@ pub(crate) fn resume(applier: &mut Applier, databases: &Arc<Databases>, log: &Lo
             match &proposal.command().action {
                 Some(Action::Chunk(chunk)) if at.index <= applied => applier.gather_again(chunk)?,
                 Some(Action::Load(load)) if at.index > applied => awaited.push(load.load),
-                Some(Action::Chunk(_) | Action::Load(_) | Action::Write(_) | Action::Skip(_) | Action::Settings(_))
+                Some(
+                    Action::Chunk(_)
+                    | Action::Load(_)
+                    | Action::Write(_)
+                    | Action::Skip(_)
+                    | Action::Settings(_)
+                    | Action::Verify(_),
+                )
                 | None => {}
             }
         }

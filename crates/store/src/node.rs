@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use command::entry::{Action, Command, Settings, Skip};
+use command::entry::{Action, Command, Settings, Skip, Verify};
 use command::reply::Reply;
 use command::request::{Kind, Write};
 use command::statement::Statement;
@@ -158,6 +158,30 @@ impl Node {
         self.propose(Command::new(Some(Action::Write(write))), timeout).await
     }
 
+    /// Has all nodes verify what they hold, each at the index that the reply names, while writes go on (leader only).
+    ///
+    /// On return this node has begun; what comes of it is in [`Status`], and compared with other nodes' in a while.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`].
+    pub async fn verify(&self, timeout: Duration) -> Result<Reply, Error> {
+        self.propose(Command::new(Some(Action::Verify(Verify {}))), timeout)
+            .await
+    }
+
+    /// Whether this node may serve reads and take writes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Quarantined`] with the reason.
+    pub fn check_quarantine(&self) -> Result<(), Error> {
+        match self.inner.core.progress.divergence.quarantine.reason() {
+            Some(reason) => Err(Error::Quarantined(reason)),
+            None => Ok(()),
+        }
+    }
+
     /// Proposes any command.
     ///
     /// # Errors
@@ -174,6 +198,11 @@ impl Node {
     /// As [`Self::write`].
     pub(crate) async fn propose_encoded(&self, proposal: Proposal, timeout: Duration) -> Result<Reply, Error> {
         let deadline = Instant::now() + timeout;
+        if self.is_in_quarantine() {
+            // It would be appended, and never answered. Leadership is being handed over.
+            self.inner.core.ensure_leading()?;
+            return Err(Error::Transferring);
+        }
         let room = self.inner.budget.take(proposal.bytes().len())?;
         // Nothing is proposed before this has come through.
         tokio::time::timeout_at(deadline, self.fix_settings())
@@ -189,7 +218,7 @@ impl Node {
     /// Passes over the committed entry at `index`, also while it is being applied (leader only): it has no effect, and
     /// whoever waits for it is told so. On return this node has passed over it.
     ///
-    /// A node that has run the entry before it hears of this stops itself, and must be seeded anew.
+    /// A node that has run the entry before it hears of this goes into quarantine, and is re-seeded.
     ///
     /// # Errors
     ///
@@ -267,7 +296,32 @@ impl Node {
         &self.inner.core.progress.metrics
     }
 
+    fn is_in_quarantine(&self) -> bool {
+        self.inner.core.progress.divergence.quarantine.is_on()
+    }
+
+    /// What a node in quarantine answers to a read: who else could, if that is how such reads are answered.
+    fn refuse_read(&self, level: Level) -> Result<(), Error> {
+        let me = self.inner.peer.id;
+        match (level, self.leader().filter(|leader| leader.id != me)) {
+            (Level::Weak | Level::Linearizable | Level::Strong, Some(leader)) => {
+                Err(Error::NotLeader { leader: Some(leader) })
+            }
+            (Level::None | Level::Auto, _) | (_, None) => self.check_quarantine(),
+        }
+    }
+
     async fn confirm_at(&self, read: &ReadRequest) -> Result<Confirmed, Error> {
+        if self.is_in_quarantine() {
+            self.refuse_read(read.level)?;
+        }
+        let confirmed = self.confirm_level(read).await?;
+        // It may have been found out while the read waited.
+        self.check_quarantine()?;
+        Ok(confirmed)
+    }
+
+    async fn confirm_level(&self, read: &ReadRequest) -> Result<Confirmed, Error> {
         let core = &self.inner.core;
         let level = match read.level {
             Level::Auto if self.is_voter() => Level::Weak,
@@ -491,6 +545,7 @@ impl Node {
             matched: membership::followers(&metrics, inner.peer.id),
             snapshots: inner.core.progress.snapshots.load(Ordering::Relaxed),
             restores: inner.core.progress.restores.load(Ordering::Relaxed),
+            soundness: inner.core.progress.divergence.soundness(),
         }
     }
 }

@@ -18,9 +18,10 @@ use crate::config::Config;
 use crate::consensus::dial::Dialler;
 use crate::consensus::log_storage::{self, LogStorage};
 use crate::consensus::network::NetworkFactory;
-use crate::consensus::state_machine::{Progress, StateMachine};
+use crate::consensus::state_machine::{Origin, Progress, StateMachine};
 use crate::consensus::{self, Core, Raft};
 use crate::databases::Databases;
+use crate::divergence::{self, Divergence};
 use crate::environment::{Clock, Environment, Random, Runner};
 use crate::error::Error;
 use crate::executor::Executor;
@@ -51,16 +52,11 @@ impl Node {
             name: config.name.clone(),
             address: config.address.clone(),
         };
-        let progress = Arc::new(Progress::new(0));
-        let (log, flushing) = open_log(&config, &environment, id, &progress)?;
         let databases = Arc::new(Databases::open(&config)?);
-        let mut applier = Applier::open(&databases.path(), databases.options())?;
-        if environment.runner == Runner::Threads {
-            applier.backfill_beside();
-        }
-        if config.snapshot_wal_bytes > 0 {
-            applier.checkpoint_at(u32::try_from(config.snapshot_wal_bytes / WAL_FRAME_BYTES).unwrap_or(u32::MAX));
-        }
+        let divergence = Divergence::open(&config.dir, databases.current().number())?;
+        let progress = Arc::new(Progress::new(divergence));
+        let (log, flushing) = open_log(&config, &environment, id, &progress)?;
+        let mut applier = open_applier(&config, &databases, &progress, environment.runner)?;
         load::resume(&mut applier, &databases, &log)?;
         let flags = Flags::new(&config);
         #[cfg(feature = "mutations")]
@@ -112,8 +108,21 @@ impl Node {
         keeper::elect_if_alone(&inner).await;
         tokio::spawn(keeper::guard(inner.core.clone()));
         tokio::spawn(keeper::run(Arc::downgrade(&inner)));
+        tokio::spawn(divergence::watch::run(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
+}
+
+fn open_applier(config: &Config, databases: &Databases, progress: &Progress, runner: Runner) -> Result<Applier, Error> {
+    let mut applier = Applier::open(&databases.path(), databases.options())?;
+    if runner == Runner::Threads {
+        applier.backfill_beside();
+    }
+    if config.snapshot_wal_bytes > 0 {
+        applier.checkpoint_at(u32::try_from(config.snapshot_wal_bytes / WAL_FRAME_BYTES).unwrap_or(u32::MAX));
+    }
+    applier.mark_every(config.mark_entries, progress.divergence.marks.clone());
+    Ok(applier)
 }
 
 fn start_applying(applier: Applier, runner: Runner) -> Result<Executor, Error> {
@@ -199,6 +208,7 @@ async fn flush_inline(mut flusher: Flusher, work: Arc<Notify>, clock: Arc<dyn Cl
 }
 
 /// The pieces that consensus is started from.
+#[derive(Clone, Copy)]
 struct Parts<'a> {
     config: &'a Config,
     environment: &'a Environment,
@@ -211,6 +221,21 @@ struct Parts<'a> {
     skips: &'a Arc<Skips>,
 }
 
+fn state_machine(parts: &Parts<'_>, log: LogStorage) -> StateMachine {
+    let origin = Origin {
+        id: parts.id,
+        log,
+        runner: parts.environment.runner,
+    };
+    StateMachine::new(
+        parts.executor.clone(),
+        parts.databases.clone(),
+        parts.progress.clone(),
+        parts.flags.clone(),
+        origin,
+    )
+}
+
 /// Starts consensus; returns once the committed part of the log is applied.
 async fn start(parts: Parts<'_>) -> Result<Arc<Core>, Error> {
     let Parts {
@@ -221,7 +246,7 @@ async fn start(parts: Parts<'_>) -> Result<Arc<Core>, Error> {
         executor,
         databases,
         progress,
-        flags,
+        flags: _,
         skips,
     } = parts;
     let raft_config = consensus::config(config.heartbeat_interval, config.election_timeout)
@@ -255,7 +280,7 @@ async fn start(parts: Parts<'_>) -> Result<Arc<Core>, Error> {
         what: "read the log for entries to pass over".to_owned(),
         source,
     })?;
-    let state_machine = StateMachine::new(executor.clone(), databases.clone(), progress.clone(), flags.clone());
+    let state_machine = state_machine(&parts, storage.clone());
     let raft = Raft::new(id.0, Arc::new(raft_config), network, storage, state_machine)
         .await
         .map_err(|error| Error::Stopped(format!("start consensus: {}", consensus::state_machine::chain(&error))))?;

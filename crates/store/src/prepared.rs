@@ -28,7 +28,8 @@ impl Prepared {
         let command = Arc::unwrap_or_clone(self.0.into_command());
         match command.action {
             Some(Action::Write(write)) => write,
-            Some(Action::Skip(_) | Action::Settings(_) | Action::Chunk(_) | Action::Load(_)) | None => {
+            Some(Action::Skip(_) | Action::Settings(_) | Action::Chunk(_) | Action::Load(_) | Action::Verify(_))
+            | None => {
                 unreachable!("it is made from a write")
             }
         }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::divergence::marks::Mark;
 use crate::member::{Member, Peer};
 
 /// A node's part in its cluster.
@@ -67,4 +68,31 @@ pub struct Status {
     pub snapshots: u64,
     /// Snapshots installed since start.
     pub restores: u64,
+    /// Whether this database is what those of the others are.
+    pub soundness: Soundness,
+}
+
+/// How a node's database compares with others', as far as is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Soundness {
+    /// Why this node is in quarantine; `None` when it is not.
+    pub quarantine: Option<String>,
+    /// How many times this process found the node in quarantine, or put it there.
+    pub quarantines: u64,
+    /// Why it did so last; empty if it never did.
+    pub last_quarantine: String,
+    /// Alarms raised by this process: replicas differ.
+    pub alarms: u64,
+    /// The last of them.
+    pub last_alarm: Option<String>,
+    /// Databases that took the place of this node's, which was in quarantine.
+    pub reseeds: u64,
+    /// The latest effect hash that is compared.
+    pub effect: Option<Mark>,
+    /// The latest content hash that is compared.
+    pub content: Option<Mark>,
+    /// The latest hash of what is remembered besides, taken at the same time.
+    pub memory: Option<Mark>,
+    /// What SQLite's own check said at the same time.
+    pub check: Option<Mark>,
 }

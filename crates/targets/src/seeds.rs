@@ -457,6 +457,7 @@ fn tells() -> impl Iterator<Item = Tell> {
         is_leader: true,
         leader: Some(peer()),
         initialized: true,
+        quarantine: String::new(),
     };
     [
         Tell::refused("no"),

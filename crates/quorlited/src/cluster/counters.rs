@@ -32,6 +32,8 @@ pub struct Counters {
     pub gather_req: AtomicU64,
     /// `/quorlite/skip` for other nodes' clients.
     pub skip_req: AtomicU64,
+    /// `/quorlite/verify` for other nodes' clients.
+    pub verify_req: AtomicU64,
     /// Forwarded removals that came here.
     pub remove_node_req: AtomicU64,
     /// Notifications of the bootstrap loop that came here.
@@ -66,6 +68,8 @@ pub struct Counters {
     pub remote_pieces: AtomicU64,
     /// `/quorlite/skip` sent to the leader.
     pub remote_skips: AtomicU64,
+    /// `/quorlite/verify` sent to the leader.
+    pub remote_verifications: AtomicU64,
     /// Loads sent to the leader.
     pub remote_loads: AtomicU64,
     /// Backups asked of the leader.
@@ -162,6 +166,7 @@ impl Counters {
             Operation::Backup(_) => (&self.remote_backups, None),
             Operation::Gather(_) => (&self.remote_pieces, None),
             Operation::Skip(_) => (&self.remote_skips, None),
+            Operation::Verify(_) => (&self.remote_verifications, None),
             Operation::Load(_) => (&self.remote_loads, None),
         }
     }
@@ -177,6 +182,7 @@ impl Counters {
             Operation::Backup(_) => &self.backup_req,
             Operation::Gather(_) => &self.gather_req,
             Operation::Skip(_) => &self.skip_req,
+            Operation::Verify(_) => &self.verify_req,
             Operation::Load(_) => &self.load_req,
         }
     }
@@ -192,7 +198,8 @@ impl Counters {
             | Operation::StepDown(_)
             | Operation::Backup(_)
             | Operation::Gather(_)
-            | Operation::Skip(_) => None,
+            | Operation::Skip(_)
+            | Operation::Verify(_) => None,
         }
     }
 }

@@ -211,7 +211,8 @@ impl Forwarder {
                 | Operation::StepDown(_)
                 | Operation::Backup(_)
                 | Operation::Gather(_)
-                | Operation::Skip(_),
+                | Operation::Skip(_)
+                | Operation::Verify(_),
             )
             | None => return,
         };
@@ -256,8 +257,8 @@ fn encode(forwarded: &mut Forwarded) -> Bytes {
     frame
 }
 
-/// A read and a write with its key can be repeated, a removal and a skip: the second one finds nothing. A second hand-over
-/// would unseat the new leader.
+/// A read and a write with its key can be repeated, a removal and a skip: the second one finds nothing; a second
+/// verification finds what the first did. A second hand-over would unseat the new leader.
 fn repeat(forwarded: &Forwarded) -> Repeat {
     let keyed = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.origin.is_some());
     match &forwarded.operation {
@@ -266,7 +267,8 @@ fn repeat(forwarded: &Forwarded) -> Repeat {
             | Operation::Remove(_)
             | Operation::Backup(_)
             | Operation::Gather(_)
-            | Operation::Skip(_),
+            | Operation::Skip(_)
+            | Operation::Verify(_),
         ) => Repeat::Harmless,
         Some(Operation::Execute(sql) | Operation::Request(sql)) if keyed(&sql.key) => Repeat::Harmless,
         Some(Operation::Load(load)) if keyed(&load.key) => Repeat::Harmless,

@@ -13,6 +13,10 @@ pub trait Ledger: Send + Sync + 'static {
     fn leader(&self) -> Option<Peer>;
     /// There was a leader a moment ago: if none is known now, the next is being elected.
     fn expects_leader(&self) -> bool;
+    /// Why it is in quarantine; `None` when it is not.
+    fn quarantine(&self) -> Option<String> {
+        None
+    }
     /// It is or was part of a cluster.
     fn is_initialized(&self) -> bool;
     /// Membership as last known here.
@@ -46,6 +50,10 @@ impl Ledger for Node {
 
     fn expects_leader(&self) -> bool {
         Node::expects_leader(self)
+    }
+
+    fn quarantine(&self) -> Option<String> {
+        self.status().soundness.quarantine
     }
 
     fn is_initialized(&self) -> bool {

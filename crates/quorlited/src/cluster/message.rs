@@ -206,6 +206,9 @@ pub struct Description {
     /// It is or was part of a cluster.
     #[prost(bool, tag = "7")]
     pub initialized: bool,
+    /// Why it is in quarantine; empty when it is not.
+    #[prost(string, tag = "8")]
+    pub quarantine: String,
 }
 
 /// What became of an attempt whose release was asked for.

@@ -117,6 +117,7 @@ impl Service {
             commit_index: self.ledger.committed(),
             leader: leader.as_ref().map(Into::into),
             initialized: self.ledger.is_initialized(),
+            quarantine: self.ledger.quarantine().unwrap_or_default(),
         }
     }
 

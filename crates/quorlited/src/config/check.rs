@@ -265,6 +265,7 @@ fn counts(parsed: &Parsed) -> Checked {
         "drain-timeout",
         "write-queue-timeout",
         "slow-query-threshold",
+        "content-hash-interval",
     ] {
         refuse_if(parsed.ns(name) < 0, format!("-{name} must not be negative"))?;
     }

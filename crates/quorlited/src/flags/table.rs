@@ -125,6 +125,7 @@ pub const TABLE: &[Flag] = &[
     flag("compress-snap-transport", Bool, "false", "compress snapshots between nodes", Support::Later("compression of snapshots")),
     works("fk", Bool, "false", "enforce foreign keys; fixed when the cluster is formed"),
     works("disk-watermark", Uint, "67108864", "below this many free bytes of disk, writes are refused"),
+    works("content-hash-interval", Duration, "24h0m0s", "all nodes hash and check their content, and compare it, this often; 0 = only when asked"),
     works("db-read-age-max", Duration, "1m0s", "a read that runs longer is cut, so that checkpoints can go on"),
     works("db-max-ro-conns", Int, "256", "most concurrent read-only connections; 0 = unlimited"),
     flag("auto-vacuum-int", Duration, "0s", "period of automatic VACUUM; 0 = off", Support::Later("automatic VACUUM")),

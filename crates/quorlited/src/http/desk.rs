@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use store::member::Peer;
 use store::transport::BoxFuture;
 
-use super::endpoint::{backup, load, skip};
+use super::endpoint::{backup, load, skip, verify};
 use super::errors;
 use super::ledger::Ledger;
 use super::reply::Reply;
@@ -127,6 +127,12 @@ async fn run(
         Some(Operation::Skip(asked)) => match ledger.skip(asked.index, timeout).await {
             Ok(skipped) => Ok(skip::done(asked.index, &skipped)),
             Err(store::Error::NotLeader { leader }) => Err(leader),
+            Err(error) => Ok(errors::cluster_operation("", &error)),
+        },
+        Some(Operation::Verify(_)) => match ledger.verify(timeout).await {
+            Ok(asked) => Ok(verify::begun(&asked)),
+            Err(store::Error::NotLeader { leader }) => Err(leader),
+            Err(store::Error::Transferring) => Err(None),
             Err(error) => Ok(errors::cluster_operation("", &error)),
         },
         Some(Operation::Gather(gather)) => {

@@ -24,3 +24,4 @@ pub mod request;
 pub mod skip;
 pub mod snapshot;
 pub mod status;
+pub mod verify;

@@ -77,7 +77,7 @@ pub fn sql(style: Style, error: &store::Error) -> Reply {
     use store::Error as E;
     match error {
         E::NotLeader { .. } => no_leader(),
-        E::Overloaded(_) => retry_later(error),
+        E::Overloaded(_) | E::Quarantined(_) => retry_later(error),
         E::TooLarge { .. } => Reply::failure(StatusCode::PAYLOAD_TOO_LARGE, error),
         // A read can fail so as well: it says nothing of an append.
         E::NotOpen | E::NotReady => request_failed(style, error.to_string(), None),
@@ -136,7 +136,7 @@ pub fn forwarded(style: Style, error: &cluster::Error) -> Reply {
 pub fn cluster_operation(prefix: &str, error: &store::Error) -> Reply {
     match error {
         store::Error::NotLeader { .. } => no_leader(),
-        store::Error::Overloaded(_) => retry_later(error),
+        store::Error::Overloaded(_) | store::Error::Quarantined(_) => retry_later(error),
         store::Error::Unskippable { .. } => Reply::failure(StatusCode::CONFLICT, error),
         _ => Reply::failure(StatusCode::INTERNAL_SERVER_ERROR, format!("{prefix}{}", told(error))),
     }

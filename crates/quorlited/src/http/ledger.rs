@@ -106,6 +106,8 @@ pub trait Ledger: Send + Sync + 'static {
     fn snapshot(&self, trailing: Option<u64>) -> BoxFuture<'_, Result<bool, Error>>;
     /// Passes over an entry that waits, or runs (leader only).
     fn skip(&self, index: u64, timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>>;
+    /// Has all nodes verify what they hold at the index that the reply names (leader only).
+    fn verify(&self, timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>>;
 }
 
 /// SQLite's texts for what its grammar does not allow.
@@ -226,5 +228,9 @@ impl Ledger for Node {
 
     fn skip(&self, index: u64, timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>> {
         Box::pin(Node::skip(self, index, timeout))
+    }
+
+    fn verify(&self, timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>> {
+        Box::pin(Node::verify(self, timeout))
     }
 }

@@ -77,6 +77,7 @@ enum Endpoint {
     Snapshot,
     Hash,
     Skip,
+    Verify,
     Metrics,
     Openapi,
     Queries,
@@ -135,6 +136,7 @@ static TABLE: &[Route] = &[
     route("/quorlite/queries", Exactly, Methods::GetDelete, Permission::Status, Json, Endpoint::Queries),
     route("/quorlite/hash", Exactly, Methods::Get, Permission::Status, Json, Endpoint::Hash),
     route("/quorlite/skip", Exactly, Methods::Post, Permission::Load, Json, Endpoint::Skip),
+    route("/quorlite/verify", Exactly, Methods::Post, Permission::Snapshot, Json, Endpoint::Verify),
 ];
 
 impl Route {
@@ -253,6 +255,7 @@ async fn dispatch_rare(endpoint: Endpoint, call: Call) -> Reply {
         Endpoint::Snapshot => endpoint::snapshot::post(&call).await,
         Endpoint::Hash => endpoint::hash::get(&call).await,
         Endpoint::Skip => endpoint::skip::post(&call).await,
+        Endpoint::Verify => endpoint::verify::post(&call).await,
         Endpoint::Metrics => endpoint::metrics::get(&call).await,
         Endpoint::Openapi => endpoint::openapi::get(),
         Endpoint::Queries => endpoint::queries::answer(&call),

@@ -6,23 +6,28 @@ use serde_json::Value;
 use crate::server::{Addresses, PATIENCE, Server, folder};
 
 pub struct Trio {
-    _held: Vec<tempfile::TempDir>,
+    held: Vec<tempfile::TempDir>,
     pub nodes: Vec<Server>,
 }
 
 impl Trio {
     /// The first forms a cluster, the others join it.
     pub async fn form() -> Self {
+        Self::form_with(&[]).await
+    }
+
+    /// The same, each started with `words`.
+    pub async fn form_with(words: &[&str]) -> Self {
         let mut trio = Self {
-            _held: Vec::new(),
+            held: Vec::new(),
             nodes: Vec::new(),
         };
         for name in ["n1", "n2", "n3"] {
             let node = match trio.nodes.first() {
-                None => trio.add(name, &[]),
+                None => trio.add(name, words),
                 Some(first) => {
                     let raft = first.raft.clone();
-                    trio.add(name, &["-join", &raft])
+                    trio.add(name, &[words, &["-join", &raft]].concat())
                 }
             };
             node.until_ready().await;
@@ -41,8 +46,15 @@ impl Trio {
 
     fn add(&mut self, name: &str, words: &[&str]) -> Server {
         let (held, dir) = folder();
-        self._held.push(held);
+        self.held.push(held);
         Server::launch(&dir, &Addresses::free(), &[&["-node-id", name], words].concat())
+    }
+}
+
+impl Trio {
+    /// The data directory of the node that was added as the `nth`, from 0.
+    pub fn dir(&self, nth: usize) -> std::path::PathBuf {
+        self.held[nth].path().join("data")
     }
 }
 

@@ -5,6 +5,7 @@
 mod check;
 mod cli;
 mod cluster;
+mod divergence;
 mod documents;
 mod node;
 mod reads;

@@ -43,6 +43,8 @@ impl Client {
                 Some(_) if is_certain => (Fate::Refused, steps),
                 Some(_) => (Fate::Unknown, steps),
             },
+            // In the log, but a damaged leader says nothing of what came of it.
+            Settled::Doubtful(_) => (Fate::Unknown, steps),
             Settled::Refused => (Fate::Refused, steps),
             Settled::Unknown => (Fate::Unknown, steps),
         };
@@ -63,6 +65,7 @@ impl Client {
             return;
         };
         match sql::lists(&running.node, &steps) {
+            Ok(_) if self.may_lie(&running) => self.world.counts.add("doubtful answers"),
             Ok(steps) => self.note_transaction(Transaction {
                 id: self.last_id(),
                 steps,

@@ -48,6 +48,11 @@ impl Client {
             // It is certain that nothing has happened.
             Outcome::Refused => return,
             Outcome::Unknown => (action, None),
+            // A damaged leader says nothing of what came of a swap.
+            Outcome::Acknowledged { index, .. } if self.is_doubtful => {
+                self.seen = self.seen.max(index);
+                (action, None)
+            }
             Outcome::Acknowledged { index, value } => {
                 self.seen = self.seen.max(index);
                 (answered(action, value.is_some()), Some(end))
@@ -86,6 +91,7 @@ impl Client {
             return;
         };
         match sql::register(&running.node, register) {
+            Ok(_) if self.may_lie(&running) => self.world.counts.add("doubtful answers"),
             Ok(value) => {
                 self.known.insert(register, value);
                 self.note(Operation {

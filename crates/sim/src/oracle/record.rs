@@ -123,7 +123,8 @@ fn write_of(body: &Body) -> Option<Write> {
         Body::Blank | Body::Membership(_) => None,
         Body::Command(command) => match &command.action {
             Some(Action::Write(write)) => Some(write.clone()),
-            Some(Action::Skip(_) | Action::Settings(_) | Action::Chunk(_) | Action::Load(_)) | None => None,
+            Some(Action::Skip(_) | Action::Settings(_) | Action::Chunk(_) | Action::Load(_) | Action::Verify(_))
+            | None => None,
         },
     }
 }

@@ -252,3 +252,46 @@ fn hashing_tells_its_progress_and_can_be_cancelled() {
     let result = bench.pin(&cancel).hash(&mut |_| cancel.cancel());
     assert!(matches!(result, Err(Error::Interrupted)));
 }
+
+#[test]
+fn a_verification_sees_what_is_remembered_besides_the_content() {
+    let bench = Bench::new(SCHEMA);
+    let verify = || bench.pin(&Cancel::new()).verify().unwrap();
+    let before = verify();
+    assert!(before.is_sound);
+    assert_eq!(before.content, bench.hash());
+    bench.run("INSERT INTO sqlite_quorlite_keys VALUES(5, 'order-7', 1, x'00ff')");
+    let with_key = verify();
+    assert_eq!(with_key.content, before.content);
+    assert_ne!(with_key.memory, before.memory);
+    bench.run("UPDATE sqlite_quorlite_keys SET reply=x'01ff'");
+    assert_ne!(verify().memory, with_key.memory);
+    bench.run("DELETE FROM sqlite_quorlite_keys");
+    assert_eq!(verify(), before);
+}
+
+#[test]
+fn a_verification_finds_an_index_that_is_not_that_of_its_table() {
+    let bench = Bench::new("CREATE TABLE t(id INTEGER PRIMARY KEY, a); CREATE INDEX i ON t(a)");
+    bench.run("INSERT INTO t(a) VALUES('first'),('second'),('third')");
+    let sound = bench.pin(&Cancel::new()).verify().unwrap();
+    let defensive = rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE;
+    bench.writer.set_db_config(defensive, false).unwrap();
+    // The index is hidden while the table changes.
+    let hidden = "PRAGMA writable_schema=ON; DELETE FROM sqlite_schema WHERE name='i'; PRAGMA writable_schema=RESET";
+    let root: i64 = bench
+        .writer
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name='i'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    bench.run(hidden);
+    bench.run("UPDATE t SET a='other' WHERE id=2");
+    bench.run(&format!(
+        "PRAGMA writable_schema=ON;
+         INSERT INTO sqlite_schema VALUES('index','i','t',{root},'CREATE INDEX i ON t(a)');
+         PRAGMA writable_schema=RESET"
+    ));
+    let verified = bench.pin(&Cancel::new()).verify().unwrap();
+    assert!(sound.is_sound && !verified.is_sound);
+}

@@ -16,6 +16,7 @@
 //!   is looked at between steps.
 //! * Nothing is waited for: not for a lock, not for a connection.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -141,12 +142,15 @@ enum Verdict {
 /// What the readers of one database know of texts.
 pub(crate) struct Knowledge {
     verdicts: Mutex<Kept<Verdict>>,
+    /// SQLite found damaged pages.
+    is_suspect: AtomicBool,
 }
 
 impl Default for Knowledge {
     fn default() -> Self {
         Self {
             verdicts: Mutex::new(Kept::new(KNOWN_MAX)),
+            is_suspect: AtomicBool::new(false),
         }
     }
 }
@@ -162,6 +166,16 @@ impl Knowledge {
         statements
             .iter()
             .all(|statement| statement.sql.is_empty() || verdicts.look(&statement.sql) == Some(&Verdict::Brief))
+    }
+
+    /// SQLite told one of the readers that pages are damaged.
+    pub(crate) fn suspect(&self) {
+        self.is_suspect.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Self::suspect`] was called since this was asked last.
+    pub(crate) fn take_suspicion(&self) -> bool {
+        self.is_suspect.swap(false, Ordering::Relaxed)
     }
 
     fn look(&self, sql: &str) -> Option<Verdict> {

@@ -523,6 +523,6 @@ fn a_damaged_page_is_told_to_the_client_and_to_the_node() {
     let result = bench
         .reader()
         .query(&statements, &QueryOptions::default(), &mut sink, &Cancel::new());
-    assert!(matches!(result, Err(Error::Node { .. })));
+    assert!(matches!(result, Err(Error::Unsound { .. })));
     assert_eq!(sink.lines, ["s: ", "! database disk image is malformed"]);
 }

@@ -277,6 +277,8 @@ impl Applier {
                 return Ok(Exchanged::Undone);
             }
             self.replace(|| generations.switch(building))?;
+            self.mark();
+            self.publish_marks();
             if let Some(loads) = &mut self.loads {
                 loads.staging.remove(load.load)?;
             }
@@ -317,17 +319,19 @@ pub(super) fn load_of(entry: &Entry) -> Option<&Load> {
         Body::Blank | Body::Membership(_) => None,
         Body::Command(command) => match &command.action {
             Some(Action::Load(load)) => Some(load),
-            Some(Action::Write(_) | Action::Skip(_) | Action::Settings(_) | Action::Chunk(_)) | None => None,
+            Some(Action::Write(_) | Action::Skip(_) | Action::Settings(_) | Action::Chunk(_) | Action::Verify(_))
+            | None => None,
         },
     }
 }
 
 /// The file that an entry needs is gone, or was never here.
 fn missing(entry: &Entry, path: &Path) -> Error {
-    Error::Node {
+    Error::Unsound {
         what: format!("load entry {}", entry.position.index),
         message: format!(
-            "{} is not there: only the node that was asked for /boot has it, or it was removed; re-seed this node",
+            "{} is not there: only the node that was asked for /boot has it, or it was removed; this node must have the \
+             database of another one",
             path.display()
         ),
     }

@@ -18,6 +18,7 @@
 mod checkpoint;
 mod keys;
 mod load;
+mod mark;
 mod skip;
 
 use std::path::Path;
@@ -34,6 +35,7 @@ pub use sqlite::{Error, Position};
 
 pub use load::Generations;
 
+use crate::divergence::marks::{Mark, Marks};
 use crate::skips::Skips;
 use checkpoint::{Checkpoints, START_FRAMES};
 use keys::{Claim, Keys};
@@ -91,6 +93,12 @@ pub struct Applier {
     checkpoint_frames: u32,
     /// `None` while nobody serves loads.
     loads: Option<Loads>,
+    /// Where effect hashes are noted, once they are committed, to be compared with other nodes'.
+    marks: Arc<Marks>,
+    /// One is noted at each multiple of this index.
+    mark_entries: u64,
+    /// Those of the running transaction.
+    marked: Vec<Mark>,
 }
 
 /// An open database and what is remembered with it.
@@ -132,6 +140,9 @@ impl Applier {
             backfill_beside: false,
             checkpoint_frames: START_FRAMES,
             loads: None,
+            marks: Arc::default(),
+            mark_entries: mark::MARK_ENTRIES,
+            marked: Vec::new(),
         })
     }
 
@@ -281,7 +292,10 @@ impl Applier {
         self.begin()?;
         for (taken, entry) in entries.iter().enumerate() {
             match self.apply_entry(entry, Care::Quick, Resume::default())? {
-                Ended::In(reply) => replies.push(reply),
+                Ended::In(reply) => {
+                    self.mark();
+                    replies.push(reply);
+                }
                 Ended::Undo(care, resume) => {
                     self.rollback()?;
                     replies.truncate(before);
@@ -420,7 +434,7 @@ impl Applier {
                 Reply::default()
             }
             Body::Command(command) => match &command.action {
-                None => Reply::default(),
+                None | Some(Action::Verify(_)) => Reply::default(),
                 Some(Action::Write(write)) => return self.apply_write(entry, write, care, resume),
                 Some(Action::Skip(skip)) => self.apply_skip(entry, skip.index)?,
                 Some(Action::Settings(settings)) => self.apply_settings(settings),
@@ -502,11 +516,13 @@ impl Applier {
         if !self.seal(through) {
             return Ok(Committed::Refused);
         }
+        self.mark();
         let open = self.as_open_mut();
         open.keys.write(&open.writer)?;
         match open.writer.commit()? {
             Ok(()) => {
                 open.keys.committed();
+                self.publish_marks();
                 Ok(Committed::Yes)
             }
             Err(error) => Ok(Committed::Failed(error.message)),
@@ -520,6 +536,7 @@ impl Applier {
     }
 
     fn rollback(&mut self) -> Result<(), Error> {
+        self.marked.clear();
         let open = self.as_open_mut();
         open.keys.rolled_back();
         open.writer.rollback()
@@ -558,7 +575,8 @@ fn write_of(entry: &Entry) -> Option<&Write> {
         Body::Blank | Body::Membership(_) => None,
         Body::Command(command) => match &command.action {
             Some(Action::Write(write)) => Some(write),
-            Some(Action::Skip(_) | Action::Settings(_) | Action::Chunk(_) | Action::Load(_)) | None => None,
+            Some(Action::Skip(_) | Action::Settings(_) | Action::Chunk(_) | Action::Load(_) | Action::Verify(_))
+            | None => None,
         },
     }
 }

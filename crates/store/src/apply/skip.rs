@@ -1,7 +1,7 @@
 //! Entries that are passed over: what an operator asked for takes effect.
 //!
 //! Invariant: the database names the entries that it was passed over of late. One that the log says is to be passed over,
-//! and that is not among them, has been run here: this node differs, and stops.
+//! and that is not among them, has been run here: this node differs, and is re-seeded.
 
 use command::reply::Reply;
 use sqlite::Error;
@@ -10,8 +10,8 @@ use super::load::load_of;
 use super::{Applier, Entry, write_of};
 
 const DIFFERS: &str = "an operator had this entry passed over, but this node has run it before it heard of that: it now \
-                       differs from its cluster. Remove it from the cluster, empty its data directory, and let it join \
-                       again";
+                       differs from its cluster, and must have the database of another node";
+
 /// Entries to be passed over, and passed over of late, that the database names.
 const SKIPS_MAX: usize = 64;
 impl Applier {
@@ -20,7 +20,7 @@ impl Applier {
     pub(super) fn apply_skip(&mut self, entry: &Entry, index: u64) -> Result<Reply, Error> {
         let known = self.as_open().writer.state().skips.contains(&index);
         if !known && index < entry.position.index {
-            return Err(Error::Node {
+            return Err(Error::Unsound {
                 what: format!("skip entry {index}"),
                 message: DIFFERS.to_owned(),
             });

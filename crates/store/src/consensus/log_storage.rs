@@ -114,8 +114,13 @@ impl LogStorage {
         Ok(())
     }
 
+    /// The term of the last entry that is flushed; 0 before the first.
+    pub(crate) fn flushed_term(&self) -> u64 {
+        self.log.state().flushed.map_or(0, |at| at.term)
+    }
+
     /// Entries of `start..end`, about `bytes_max` of them, at least one when the log has it.
-    fn entries(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+    pub(crate) fn entries(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         if start >= end {
             return Ok(Vec::new());
         }

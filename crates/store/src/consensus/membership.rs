@@ -349,6 +349,11 @@ impl Core {
                     "node {name} does not vote, so it cannot lead"
                 )));
             }
+            if self.progress.divergence.is_in_quarantine(NodeId(*id)) {
+                return Err(Error::Membership(format!(
+                    "node {name} is in quarantine: choose another, or none"
+                )));
+            }
             if !is_up(metrics, *id) {
                 // The leader would step back for a node that is not there, and nobody would take writes meanwhile.
                 return Err(Error::Membership(format!(
@@ -359,7 +364,7 @@ impl Core {
         }
         voters
             .into_iter()
-            .filter(|id| *id != me)
+            .filter(|id| *id != me && !self.progress.divergence.is_in_quarantine(NodeId(*id)))
             .max_by_key(|id| (is_up(metrics, *id), matched(metrics, *id)))
             .ok_or(Error::NoPeer)
     }

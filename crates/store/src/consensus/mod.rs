@@ -39,6 +39,7 @@ use crate::status::Role;
 
 pub(crate) mod addresses;
 pub(crate) mod codec;
+pub(crate) mod compare;
 pub(crate) mod control;
 pub(crate) mod dial;
 pub(crate) mod kept;
@@ -48,6 +49,7 @@ pub(crate) mod network;
 pub(crate) mod pipeline;
 pub(crate) mod reads;
 pub mod reread;
+pub(crate) mod seed;
 pub(crate) mod server;
 pub(crate) mod snapshot;
 pub(crate) mod state_machine;
@@ -102,6 +104,7 @@ pub(crate) struct Core {
     asking: Arc<reads::Rounds<reads::Asking>>,
     heard: Mutex<Heard>,
     kept: kept::Kept,
+    dialler: Dialler,
     /// Who is being added.
     admission: Semaphore,
     /// Whose turn it is to change the membership.
@@ -147,6 +150,7 @@ impl Core {
         kept: kept::Kept,
     ) -> Self {
         let (id, addresses) = (dialler.me, dialler.addresses.clone());
+        let own = dialler.clone();
         let leading = reads::Rounds::new(reads::Leading(raft.clone()));
         let asking = reads::Rounds::new(reads::Asking {
             raft: raft.clone(),
@@ -161,6 +165,7 @@ impl Core {
             asking,
             heard: Mutex::default(),
             kept,
+            dialler: own,
             admission: Semaphore::new(1),
             turn: Arc::new(Semaphore::new(1)),
             addresses,
@@ -331,6 +336,11 @@ impl Core {
         self.raft.trigger().elect(false).await.map_err(|error| fatal(&error))
     }
 
+    /// Whether this node stands for election when no leader is heard.
+    pub(crate) fn set_standing(&self, stands: bool) {
+        self.raft.runtime_config().elect(stands);
+    }
+
     /// Stops consensus on this node.
     pub(crate) async fn shutdown(&self) {
         if let Err(error) = self.raft.shutdown().await {
@@ -458,9 +468,10 @@ impl Core {
                 Ok(answer)
             }
             Ok(Err(error)) => Err(write_error(RaftError::APIError(error))),
-            // Dropped unanswered: consensus has stopped with the proposal somewhere on its way.
+            // Dropped unanswered: consensus has stopped with the proposal somewhere on its way, or this node, which is in
+            // quarantine by now, does not apply it.
             Err(_) => Err(Error::Stopped(
-                "consensus stopped before it answered; the write may or may not take effect".to_owned(),
+                "this node stopped before it could answer; the write may or may not take effect".to_owned(),
             )),
         }
     }

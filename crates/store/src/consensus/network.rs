@@ -107,17 +107,16 @@ impl Network {
         }
     }
 
-    /// Tells of a database that could not be sent. It is tried again, unless what is on this disk is damaged.
+    /// Tells of a database that could not be sent; it is tried again. If what is on this disk may be at fault, all nodes
+    /// are to verify what they have.
     fn note_unsent(&self, error: &io::Error) {
-        let reason = chain(error);
         let source = error
             .get_ref()
             .and_then(|source| source.downcast_ref::<sqlite::Error>());
-        if source.is_some_and(sqlite::Error::is_damage) {
-            self.progress.stop(format!("read the database: {reason}"));
-        } else {
-            warn!(peer = %self.peer.name, error = reason, "database not sent, trying again");
+        if source.is_some_and(sqlite::Error::is_damage) || error.kind() == io::ErrorKind::InvalidData {
+            self.progress.divergence.suspect();
         }
+        warn!(peer = %self.peer.name, error = chain(error), "database not sent, trying again");
     }
 
     /// Opens a pipelined stream and pumps `input` into it; `None` when there is nothing to send.
@@ -199,6 +198,9 @@ impl RaftNetworkV2<Types> for Network {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let sending = async {
+            if self.progress.divergence.quarantine.is_on() {
+                return Err(io::Error::other("this node is in quarantine: its database is not sent"));
+            }
             let duplex = self.dialler.dial(&self.peer, Channel::Bulk).await?;
             // Only now: a follower that is down must not keep the log from being purged.
             let _streaming = self.progress.streaming();

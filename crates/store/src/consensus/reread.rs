@@ -14,6 +14,7 @@ use crate::consensus::wire::{
     SnapshotAnswer, TransferAsk, VoteAnswer, VoteAsk,
 };
 use crate::consensus::{codec, wire};
+use crate::divergence::Report;
 
 /// What bytes claim to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,7 @@ fn control_ask(ask: ControlAsk) -> io::Result<ControlAsk> {
             Some(ControlAskKind::Transfer(again))
         }
         Some(ControlAskKind::ReadIndex(ask)) => Some(ControlAskKind::ReadIndex(ask)),
+        Some(ControlAskKind::Marks(ask)) => Some(ControlAskKind::Marks(ask)),
         None => None,
     };
     Ok(ControlAsk {
@@ -97,6 +99,7 @@ fn control_answer(answer: ControlAnswer) -> io::Result<ControlAnswer> {
         Some(ControlAnswerKind::Failed(text)) => Some(ControlAnswerKind::Failed(text)),
         Some(ControlAnswerKind::Transfer(answer)) => Some(ControlAnswerKind::Transfer(answer)),
         Some(ControlAnswerKind::ReadIndex(index)) => Some(ControlAnswerKind::ReadIndex(index)),
+        Some(ControlAnswerKind::Marks(answer)) => Some(ControlAnswerKind::Marks((&Report::from(answer)).into())),
         None => None,
     };
     Ok(ControlAnswer {

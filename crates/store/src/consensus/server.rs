@@ -51,7 +51,7 @@ async fn run(core: Arc<Core>, channel: Channel, mut duplex: Duplex) -> io::Resul
     match channel {
         Channel::Control => control(&core, duplex).await,
         Channel::Append => append(&core, duplex).await,
-        Channel::Bulk => snapshot::receive(&core, duplex).await,
+        Channel::Bulk => snapshot::serve(&core, duplex).await,
         Channel::Service => Err(wire::invalid("the cluster service is not served here")),
     }
 }
@@ -100,6 +100,10 @@ async fn answer(core: &Core, ask: ControlAskKind) -> io::Result<ControlAnswerKin
             ControlAnswerKind::Append(AppendAnswer::from(&response))
         }
         ControlAskKind::Transfer(ask) => {
+            if core.progress.divergence.quarantine.is_on() {
+                let refused = "this node is in quarantine, and does not lead".to_owned();
+                return Ok(ControlAnswerKind::Transfer(TransferAnswer { refused }));
+            }
             let request = TransferLeaderRequest::try_from(ask)?;
             let response = raft.handle_transfer_leader(request).await.map_err(io::Error::other)?;
             let refused = response.err().map(|error| error.to_string()).unwrap_or_default();
@@ -108,6 +112,7 @@ async fn answer(core: &Core, ask: ControlAskKind) -> io::Result<ControlAnswerKin
         ControlAskKind::ReadIndex(_) => {
             ControlAnswerKind::ReadIndex(core.read_index().await.map_err(io::Error::other)?)
         }
+        ControlAskKind::Marks(_) => ControlAnswerKind::Marks((&core.progress.divergence.report()).into()),
     })
 }
 

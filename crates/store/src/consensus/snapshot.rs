@@ -28,7 +28,7 @@ use crate::consensus::codec::{self, PositionMessage, VoteMessage};
 use crate::consensus::dial::broken;
 use crate::consensus::types::{SnapshotMeta, Types, Vote, log_id};
 use crate::consensus::wire::{self, BulkAsk, BulkAskKind, GatheredPiece, SnapshotAnswer, SnapshotHead};
-use crate::consensus::{Core, state_machine};
+use crate::consensus::{Core, seed, state_machine};
 use crate::databases::{Databases, blocking};
 use crate::environment::Runner;
 use crate::error::Error;
@@ -119,22 +119,15 @@ pub(crate) fn installable(data: SnapshotData, databases: &Databases) -> Result<B
     )?)
 }
 
-/// Pins the database as it is now, to be sent for `snapshot`: at its index or a later one.
+/// Pins the database as it is now, to be sent.
 ///
 /// # Errors
 ///
 /// What pinning reports; it is no failure of the node, and can be tried again.
-async fn pin(snapshot: Snapshot, pace: Pace) -> io::Result<(PinnedDatabase, PathBuf)> {
-    let SnapshotData::Here(databases) = snapshot.snapshot else {
-        return Err(wire::invalid("a database that was received is not sent on"));
-    };
-    let folder = databases.home_folder();
-    let taken = blocking(pace.runner, move || pinned(&databases)).await;
-    let database = taken.map_err(io::Error::other)?.map_err(io::Error::other)?;
-    if database.position().map(log_id) < snapshot.meta.last_log_id {
-        return Err(io::Error::other("the database went back behind its snapshot"));
-    }
-    Ok((database, folder))
+pub(crate) async fn pin(databases: &Arc<Databases>, runner: Runner) -> io::Result<PinnedDatabase> {
+    let databases = databases.clone();
+    let taken = blocking(runner, move || pinned(&databases)).await;
+    taken.map_err(io::Error::other)?.map_err(io::Error::other)
 }
 
 /// Pins the database and sends it, and waits until it is installed there; answers the receiver's vote.
@@ -143,54 +136,90 @@ async fn pin(snapshot: Snapshot, pace: Pace) -> io::Result<(PinnedDatabase, Path
 ///
 /// What kept the database from being pinned, what broke the stream, or the receiver's own words.
 pub(crate) async fn send(mut duplex: Duplex, vote: Vote, snapshot: Snapshot, pace: Pace) -> io::Result<Vote> {
-    let (mut pinned, folder) = pin(snapshot, pace).await?;
-    let head = SnapshotHead {
-        vote: Some(VoteMessage::from(&vote)),
-        last: pinned.position().map(PositionMessage::from),
-        membership: pinned.state().membership.clone(),
-        bytes: pinned.bytes(),
+    let SnapshotData::Here(databases) = snapshot.snapshot else {
+        return Err(wire::invalid("a database that was received is not sent on"));
     };
-    info!(
-        bytes = head.bytes,
-        index = head.last.map_or(0, |at| at.index),
-        "sending database"
-    );
-    push(&mut duplex, BulkAskKind::Head(head)).await?;
-    let began = Instant::now();
-    let mut may_spill = true;
-    loop {
-        let spills = may_spill && began.elapsed() >= pace.pinned_max;
-        may_spill &= !spills;
-        let folder = spills.then(|| folder.clone());
-        let (back, chunk) = blocking(pace.runner, move || {
-            if let Some(folder) = folder {
-                spill(&mut pinned, &folder);
-            }
-            let chunk = next_chunk(&mut pinned);
-            (pinned, chunk)
-        })
-        .await
-        .map_err(io::Error::other)?;
-        pinned = back;
-        match chunk.map_err(io::Error::other)? {
-            Some(chunk) => push(&mut duplex, BulkAskKind::Chunk(chunk)).await?,
-            None => break,
-        }
+    let pinned = pin(&databases, pace.runner).await?;
+    if pinned.position().map(log_id) < snapshot.meta.last_log_id {
+        return Err(io::Error::other("the database went back behind its snapshot"));
     }
-    let pinned = send_gathered(&mut duplex, pinned, pace.runner).await?;
-    let digest = pinned
-        .digest()
-        .ok_or_else(|| wire::invalid("a database ended before its length"))?;
-    // The rest is the follower's work: the WAL must not wait for it.
-    drop(pinned);
-    push(&mut duplex, BulkAskKind::End(digest.hash)).await?;
+    let leaving = Leaving {
+        pinned,
+        folder: databases.home_folder(),
+        pace,
+    };
+    leaving.stream(&mut duplex, Some(VoteMessage::from(&vote))).await?;
     let answered = tokio::time::timeout(INSTALL_TIMEOUT, duplex.rx.recv()).await;
     let frame = answered.map_err(|_| stalled("install the database", INSTALL_TIMEOUT))?;
     let answer: SnapshotAnswer = wire::read(frame.ok_or_else(broken)?)?;
     if !answer.failed.is_empty() {
-        return Err(io::Error::other(answer.failed));
+        // Its check of what came may have failed: what is here may be damaged.
+        return Err(io::Error::new(io::ErrorKind::InvalidData, answer.failed));
     }
     wire::required_vote(answer.vote)
+}
+
+/// A database on its way out.
+pub(crate) struct Leaving {
+    pub pinned: PinnedDatabase,
+    /// Where it may be put aside.
+    pub folder: PathBuf,
+    pub pace: Pace,
+}
+
+impl Leaving {
+    /// Sends head, pages, what is gathered, and the end.
+    ///
+    /// # Errors
+    ///
+    /// What reading reports; what broke the stream.
+    pub(crate) async fn stream(self, duplex: &mut Duplex, vote: Option<VoteMessage>) -> io::Result<()> {
+        let Self {
+            mut pinned,
+            folder,
+            pace,
+        } = self;
+        let head = SnapshotHead {
+            vote,
+            last: pinned.position().map(PositionMessage::from),
+            membership: pinned.state().membership.clone(),
+            bytes: pinned.bytes(),
+        };
+        info!(
+            bytes = head.bytes,
+            index = head.last.map_or(0, |at| at.index),
+            "sending database"
+        );
+        push(duplex, BulkAskKind::Head(head)).await?;
+        let began = Instant::now();
+        let mut may_spill = true;
+        loop {
+            let spills = may_spill && began.elapsed() >= pace.pinned_max;
+            may_spill &= !spills;
+            let folder = spills.then(|| folder.clone());
+            let (back, chunk) = blocking(pace.runner, move || {
+                if let Some(folder) = folder {
+                    spill(&mut pinned, &folder);
+                }
+                let chunk = next_chunk(&mut pinned);
+                (pinned, chunk)
+            })
+            .await
+            .map_err(io::Error::other)?;
+            pinned = back;
+            match chunk.map_err(io::Error::other)? {
+                Some(chunk) => push(duplex, BulkAskKind::Chunk(chunk)).await?,
+                None => break,
+            }
+        }
+        let pinned = send_gathered(duplex, pinned, pace.runner).await?;
+        let digest = pinned
+            .digest()
+            .ok_or_else(|| wire::invalid("a database ended before its length"))?;
+        // The rest is the follower's work: the WAL must not wait for it.
+        drop(pinned);
+        push(duplex, BulkAskKind::End(digest.hash)).await
+    }
 }
 
 /// Puts the rest of a database aside at the speed of the disk, so that a slow follower does not pin it.
@@ -252,7 +281,7 @@ fn next_chunk(pinned: &mut PinnedDatabase) -> Result<Option<Bytes>, sqlite::Erro
     Ok((filled > 0).then(|| chunk.into()))
 }
 
-async fn push(duplex: &mut Duplex, kind: BulkAskKind) -> io::Result<()> {
+pub(crate) async fn push(duplex: &mut Duplex, kind: BulkAskKind) -> io::Result<()> {
     let sending = duplex.tx.send(wire::frame(&BulkAsk { kind: Some(kind) }));
     match tokio::time::timeout(STALL_TIMEOUT, sending).await {
         Ok(sent) => sent.map_err(|_| broken()),
@@ -264,13 +293,23 @@ fn stalled(what: &str, limit: Duration) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("the peer did not {what} in {limit:?}"))
 }
 
-/// Receives a database, installs it, and answers.
+/// Serves one bulk stream: receives a database, installs it and answers, or gives one away.
 ///
 /// # Errors
 ///
 /// What broke the stream; what was built until then is removed.
-pub(crate) async fn receive(core: &Arc<Core>, mut duplex: Duplex) -> io::Result<()> {
-    let answer = match install(core, &mut duplex).await {
+pub(crate) async fn serve(core: &Arc<Core>, mut duplex: Duplex) -> io::Result<()> {
+    let head = match pull(&mut duplex).await {
+        Ok(BulkAskKind::Seed(ask)) => return seed::give(core, duplex, ask).await,
+        Ok(BulkAskKind::Head(head)) => Ok(head),
+        Ok(_) => Err(wire::invalid("a database begins with its head")),
+        Err(error) => Err(error),
+    };
+    let installed = match head {
+        Ok(head) => install(core, &mut duplex, head).await,
+        Err(error) => Err(error),
+    };
+    let answer = match installed {
         Ok(vote) => SnapshotAnswer {
             failed: String::new(),
             vote: Some(VoteMessage::from(&vote)),
@@ -286,15 +325,40 @@ pub(crate) async fn receive(core: &Arc<Core>, mut duplex: Duplex) -> io::Result<
     duplex.tx.send(wire::frame(&answer)).await.map_err(|_| broken())
 }
 
-async fn install(core: &Arc<Core>, duplex: &mut Duplex) -> io::Result<Vote> {
-    let BulkAskKind::Head(head) = pull(duplex).await? else {
-        return Err(wire::invalid("a database begins with its head"));
-    };
+async fn install(core: &Arc<Core>, duplex: &mut Duplex, head: SnapshotHead) -> io::Result<Vote> {
     let vote = wire::required_vote(head.vote)?;
+    let last_membership = codec::stored_membership(&head.membership)?;
+    let (received, last) = arrive(core, duplex, head).await?;
+    let meta = SnapshotMeta {
+        last_log_id: Some(log_id(last)),
+        last_membership,
+    };
+    let snapshot = Snapshot {
+        meta,
+        snapshot: SnapshotData::Received(received),
+    };
+    let response = core
+        .raft()
+        .install_full_snapshot(vote, snapshot)
+        .await
+        .map_err(io::Error::other)?;
+    info!(index = last.index, "database installed");
+    Ok(response.vote)
+}
+
+/// Receives what [`Leaving::stream`] sends after its head, and checks it; answers its position, too.
+///
+/// # Errors
+///
+/// What broke the stream, or what is wrong with what came; what was built until then is removed.
+pub(crate) async fn arrive(
+    core: &Arc<Core>,
+    duplex: &mut Duplex,
+    head: SnapshotHead,
+) -> io::Result<(Building, Position)> {
     let last = head
         .last
         .ok_or_else(|| wire::invalid("a database without a position"))?;
-    let last_membership = codec::stored_membership(&head.membership)?;
     info!(bytes = head.bytes, index = last.index, "receiving database");
     let building = core.databases.begin().map_err(io::Error::other)?;
     let mut incoming = Incoming::new(building).map_err(io::Error::other)?;
@@ -314,19 +378,20 @@ async fn install(core: &Arc<Core>, duplex: &mut Duplex) -> io::Result<Vote> {
                 staging = written.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
             }
             BulkAskKind::End(hash) => break hash,
-            BulkAskKind::Head(_) => return Err(wire::invalid("a second head")),
+            BulkAskKind::Refused(reason) => return Err(io::Error::other(reason)),
+            BulkAskKind::Head(_) | BulkAskKind::Seed(_) => return Err(wire::invalid("a second head")),
         }
     };
-    let position = Some(Position {
+    let position = Position {
         term: last.term,
         index: last.index,
-    });
+    };
     let sent = Sent {
         digest: Digest {
             bytes: head.bytes,
             hash,
         },
-        position,
+        position: Some(position),
     };
     let databases = core.databases.clone();
     let received = blocking(runner, move || {
@@ -335,24 +400,10 @@ async fn install(core: &Arc<Core>, duplex: &mut Duplex) -> io::Result<Vote> {
     })
     .await;
     let received = received.map_err(io::Error::other)?.map_err(io::Error::other)?;
-    let meta = SnapshotMeta {
-        last_log_id: Some(last.into()),
-        last_membership,
-    };
-    let snapshot = Snapshot {
-        meta,
-        snapshot: SnapshotData::Received(received),
-    };
-    let response = core
-        .raft()
-        .install_full_snapshot(vote, snapshot)
-        .await
-        .map_err(io::Error::other)?;
-    info!(index = last.index, "database installed");
-    Ok(response.vote)
+    Ok((received, position))
 }
 
-async fn pull(duplex: &mut Duplex) -> io::Result<BulkAskKind> {
+pub(crate) async fn pull(duplex: &mut Duplex) -> io::Result<BulkAskKind> {
     let pulled = tokio::time::timeout(STALL_TIMEOUT, duplex.rx.recv()).await;
     let frame = pulled.map_err(|_| stalled("send the next part of the database", STALL_TIMEOUT))?;
     let ask: BulkAsk = wire::read(frame.ok_or_else(broken)?)?;

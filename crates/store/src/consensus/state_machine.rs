@@ -19,6 +19,7 @@ use command::entry::{Action, Settings};
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use sqlite::Building;
 use sqlite::meta::Position;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -26,12 +27,16 @@ use tracing::error;
 
 use crate::apply::{self, Body};
 use crate::consensus::codec;
+use crate::consensus::log_storage::LogStorage;
 use crate::consensus::snapshot::{self, Snapshot, SnapshotData};
 use crate::consensus::types::{
     Answer, Entry, LogId, Proposal, Responder, SnapshotMeta, StoredMembership, Types, log_id, position,
 };
 use crate::databases::Databases;
+use crate::divergence::{Divergence, verify};
+use crate::environment::Runner;
 use crate::executor::Executor;
+use crate::member::NodeId;
 use crate::metrics::Metrics;
 use crate::settings::Flags;
 
@@ -59,15 +64,20 @@ pub(crate) struct Progress {
     keep_from: AtomicU64,
     /// Databases being sent, and when the last one was done: its follower still wants the log from there on.
     streams: Mutex<(usize, Option<Instant>)>,
+    /// The last entry that consensus gave to be applied; in quarantine more than what is.
+    pub fed: AtomicU64,
     /// What is measured.
     pub metrics: Arc<Metrics>,
+    /// How this database, and others', differ.
+    pub divergence: Divergence,
 }
 
 /// How long after a database was sent the log behind it is still kept.
 const STREAM_AFTERMATH: Duration = Duration::from_secs(5);
 
 impl Progress {
-    pub(crate) fn new(applied: u64) -> Self {
+    pub(crate) fn new(divergence: Divergence) -> Self {
+        let applied = 0;
         Self {
             applied: watch::Sender::new(applied),
             stopped: watch::Sender::new(None),
@@ -77,7 +87,9 @@ impl Progress {
             purge_through: AtomicU64::new(0),
             keep_from: AtomicU64::new(0),
             streams: Mutex::new((0, None)),
+            fed: AtomicU64::new(applied),
             metrics: Arc::default(),
+            divergence,
         }
     }
 
@@ -145,18 +157,39 @@ pub(crate) struct StateMachine {
     databases: Arc<Databases>,
     progress: Arc<Progress>,
     flags: Flags,
+    origin: Origin,
     /// The last entry that was given to apply; the next one comes after it.
     last: Option<u64>,
+    /// What a database holds that came from another node: it may be ahead of what was given to apply.
+    seeded: Option<Position>,
+}
+
+/// Where entries come from, for a node that did not apply them when they came.
+pub(crate) struct Origin {
+    /// This node.
+    pub id: NodeId,
+    /// Its log.
+    pub log: LogStorage,
+    /// Who runs what takes long.
+    pub runner: Runner,
 }
 
 impl StateMachine {
-    pub(crate) fn new(executor: Executor, databases: Arc<Databases>, progress: Arc<Progress>, flags: Flags) -> Self {
+    pub(crate) fn new(
+        executor: Executor,
+        databases: Arc<Databases>,
+        progress: Arc<Progress>,
+        flags: Flags,
+        origin: Origin,
+    ) -> Self {
         Self {
             executor,
             databases,
             progress,
             flags,
+            origin,
             last: None,
+            seeded: None,
         }
     }
 
@@ -175,7 +208,35 @@ impl StateMachine {
             self.progress.stop(text.clone());
             return Err(io::Error::other(text));
         }
+        self.fed_through(index);
+        Ok(())
+    }
+
+    fn fed_through(&mut self, index: u64) {
         self.last = Some(index);
+        self.progress.fed.store(index, Ordering::Release);
+    }
+
+    /// Takes one entry, in order: applies it, or what came before it, when it is time.
+    async fn take(&self, batch: &mut Batch, entry: &Entry, responder: Option<Responder>) -> io::Result<()> {
+        let index = entry.log_id.index;
+        if self.seeded.is_some_and(|seeded| index <= seeded.index) || self.progress.divergence.quarantine.is_on() {
+            // Applied where the database came from; or to be applied once another is here.
+            return Ok(());
+        }
+        if let Some(settings) = settings(entry) {
+            // What stands before them is applied first: it may have fixed others.
+            self.finish(batch).await?;
+            self.check_flags(Some(settings)).await?;
+        }
+        batch.push(entry, responder);
+        let verifies = asks_to_verify(entry);
+        if verifies || batch.is_full() {
+            self.finish(batch).await?;
+        }
+        if verifies && *self.progress.applied.borrow() == index {
+            verify::begin(&self.databases, &self.progress, self.origin.runner, index).await;
+        }
         Ok(())
     }
 
@@ -200,22 +261,105 @@ impl StateMachine {
         for entry in &batch.entries {
             progress.metrics.committed(entry.position.index);
         }
-        self.executor
-            .run(move |applier| {
-                let replies = applier.apply(&batch.entries).map_err(|error| {
-                    progress.stop(format!("apply: {}", chain(&error)));
-                    io::Error::other(error)
-                })?;
-                progress.metrics.applied(batch.entries.len(), committed);
-                progress.applied.send_replace(batch.last);
-                for (responder, reply) in batch.responders.into_iter().zip(replies) {
-                    if let Some(responder) = responder {
-                        responder.send(Answer(reply));
-                    }
+        let applied = self.executor.run(move |applier| {
+            let replies = match applier.apply(&batch.entries) {
+                Ok(replies) => replies,
+                Err(error) => {
+                    // Entries before the one that failed may be in.
+                    let state = applier.applied();
+                    progress.applied.send_replace(state.position.map_or(0, |at| at.index));
+                    return Err((error, state.membership));
                 }
-                Ok(())
-            })
-            .await?
+            };
+            progress.metrics.applied(batch.entries.len(), committed);
+            progress.applied.send_replace(batch.last);
+            for (responder, reply) in batch.responders.into_iter().zip(replies) {
+                if let Some(responder) = responder {
+                    responder.send(Answer(reply));
+                }
+            }
+            Ok(())
+        });
+        match applied.await? {
+            Ok(()) => Ok(()),
+            Err((error, membership)) => self.failed(error, membership),
+        }
+    }
+
+    /// This node cannot apply on. If its database is at fault, and there are others to have one from, it waits for that;
+    /// otherwise it stops (D4).
+    fn failed(&self, error: apply::Error, membership: Option<Bytes>) -> io::Result<()> {
+        let reason = format!("apply: {}", chain(&error));
+        let is_unsound = matches!(error, apply::Error::Unsound { .. });
+        let me = self.origin.id.0;
+        if is_unsound && stored(membership)?.voter_ids().any(|voter| voter != me) {
+            let generation = self.databases.current().number();
+            self.progress.divergence.quarantine.enter(generation, &reason);
+            return Ok(());
+        }
+        self.progress.stop(reason);
+        Err(io::Error::other(error))
+    }
+
+    /// Puts a database that the leader sent, which holds everything through `at`, in the place of this one, and applies
+    /// what came meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Why it is of no use. A failure of this node stops it.
+    pub(crate) async fn seed(&mut self, building: Building, at: Position) -> io::Result<()> {
+        let applied = self.executor.run(|applier| applier.applied()).await?.position;
+        if !self.progress.divergence.quarantine.is_on() || applied > Some(at) {
+            return Err(io::Error::other("a database came that is not wanted any more"));
+        }
+        // After a crash the vote must not be of an earlier term than the database: `reconcile`.
+        if self.origin.log.flushed_term() < at.term {
+            return Err(io::Error::other(format!(
+                "nothing of term {} is flushed here yet",
+                at.term
+            )));
+        }
+        self.replace(building).await?;
+        self.seeded = Some(at);
+        self.progress.divergence.reseeds.fetch_add(1, Ordering::Relaxed);
+        self.progress.restores.fetch_add(1, Ordering::Relaxed);
+        self.progress.applied.send_replace(at.index);
+        self.catch_up(at.index).await.inspect_err(|error| {
+            self.progress.stop(format!("apply after re-seeding: {}", chain(error)));
+        })
+    }
+
+    /// Makes `building` the database, durably; a quarantine ends with that.
+    async fn replace(&self, building: Building) -> io::Result<()> {
+        let databases = self.databases.clone();
+        let replaced = self
+            .executor
+            .run(move |applier| applier.replace(|| databases.switch(building)))
+            .await?;
+        replaced.map_err(|error| {
+            self.progress.stop(format!("install database: {}", chain(&error)));
+            io::Error::other(error)
+        })?;
+        self.progress.divergence.replaced();
+        self.check_flags(None).await
+    }
+
+    /// Applies what was given after `index` and passed by.
+    async fn catch_up(&self, index: u64) -> io::Result<()> {
+        let (mut next, last) = (index + 1, self.last.unwrap_or(0));
+        while next <= last {
+            let entries = self.origin.log.entries(next, last + 1, BATCH_BYTES_MAX)?;
+            let Some(end) = entries.last() else {
+                return Err(io::Error::other(format!("entry {next} is not in the log")));
+            };
+            next = end.log_id.index + 1;
+            let mut batch = Batch::default();
+            for entry in &entries {
+                self.take(&mut batch, entry, None).await?;
+            }
+            self.finish(&mut batch).await?;
+        }
+        Ok(())
     }
 }
 
@@ -262,7 +406,9 @@ impl RaftStateMachine<Types> for StateMachine {
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
         let applied = self.executor.run(|applier| applier.applied()).await?;
-        self.last = applied.position.map(|at| at.index);
+        if let Some(at) = applied.position {
+            self.fed_through(at.index);
+        }
         Ok((applied.position.map(log_id), stored(applied.membership)?))
     }
 
@@ -274,15 +420,7 @@ impl RaftStateMachine<Types> for StateMachine {
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
             self.expect(entry.log_id.index)?;
-            if let Some(settings) = settings(&entry) {
-                // What stands before them is applied first: it may have fixed others.
-                self.finish(&mut batch).await?;
-                self.check_flags(Some(settings)).await?;
-            }
-            batch.push(&entry, responder);
-            if batch.is_full() {
-                self.finish(&mut batch).await?;
-            }
+            self.take(&mut batch, &entry, responder).await?;
         }
         self.finish(&mut batch).await
     }
@@ -296,19 +434,16 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
-        let received = snapshot::installable(snapshot, &self.databases).map_err(io::Error::other)?;
-        let databases = self.databases.clone();
-        let installed = self
-            .executor
-            .run(move |applier| applier.replace(|| databases.switch(received)))
-            .await?;
-        installed.map_err(|error| {
-            self.progress.stop(format!("install snapshot: {}", chain(&error)));
-            io::Error::other(error)
-        })?;
-        self.check_flags(None).await?;
         let last = meta.last_log_id.as_ref().map(position);
-        self.last = last.map(|at| at.index);
+        if let Some(at) = last {
+            self.fed_through(at.index);
+        }
+        if self.seeded >= last {
+            // One that came by another way is ahead.
+            return Ok(());
+        }
+        let received = snapshot::installable(snapshot, &self.databases).map_err(io::Error::other)?;
+        self.replace(received).await?;
         self.progress.restores.fetch_add(1, Ordering::Relaxed);
         self.progress.note_snapshot(last);
         self.progress.applied.send_replace(last.map_or(0, |at| at.index));
@@ -344,6 +479,14 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
             self.progress
                 .stop(format!("make the database durable: {}", chain(error)));
         })?;
+        if durable.is_some_and(|at| at.index > self.progress.fed.load(Ordering::Acquire)) {
+            // The database of another node took the place of this one's, ahead of what consensus knows to be applied: to
+            // it that is no snapshot yet.
+            return Ok(Snapshot {
+                meta: SnapshotMeta::default(),
+                snapshot: SnapshotData::Here(self.databases.clone()),
+            });
+        }
         self.progress.snapshots.fetch_add(1, Ordering::Relaxed);
         self.progress.note_snapshot(durable);
         let meta = SnapshotMeta {
@@ -372,7 +515,17 @@ fn settings(entry: &Entry) -> Option<&Settings> {
     };
     match &proposal.command().action {
         Some(Action::Settings(settings)) => Some(settings),
-        Some(Action::Write(_) | Action::Skip(_) | Action::Chunk(_) | Action::Load(_)) | None => None,
+        Some(Action::Write(_) | Action::Skip(_) | Action::Chunk(_) | Action::Load(_) | Action::Verify(_)) | None => {
+            None
+        }
+    }
+}
+
+/// Whether an entry asks for a verification.
+fn asks_to_verify(entry: &Entry) -> bool {
+    match &entry.payload {
+        EntryPayload::Blank | EntryPayload::Membership(_) => false,
+        EntryPayload::Normal(proposal) => matches!(proposal.command().action, Some(Action::Verify(_))),
     }
 }
 

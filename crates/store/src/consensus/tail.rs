@@ -136,7 +136,8 @@ pub(crate) fn skipped_by(entry: &Entry) -> Option<u64> {
     };
     match &proposal.command().action {
         Some(Action::Skip(skip)) => Some(skip.index),
-        Some(Action::Write(_) | Action::Settings(_) | Action::Chunk(_) | Action::Load(_)) | None => None,
+        Some(Action::Write(_) | Action::Settings(_) | Action::Chunk(_) | Action::Load(_) | Action::Verify(_))
+        | None => None,
     }
 }
 

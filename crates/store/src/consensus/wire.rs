@@ -116,7 +116,7 @@ pub(crate) struct ControlAsk {
     /// Counts from 1 on a stream; the answer repeats it, so that a late one is told from the one waited for.
     #[prost(uint64, tag = "15")]
     pub sequence: u64,
-    #[prost(oneof = "ControlAskKind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "ControlAskKind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: Option<ControlAskKind>,
 }
 
@@ -134,10 +134,16 @@ pub(crate) enum ControlAskKind {
     /// The index that a linearizable read on the asking node must wait for.
     #[prost(message, tag = "5")]
     ReadIndex(ReadIndexAsk),
+    /// What the asked node's database was at some indexes, to be compared.
+    #[prost(message, tag = "6")]
+    Marks(MarksAsk),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub(crate) struct ReadIndexAsk {}
+
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct MarksAsk {}
 
 /// A reply on a control stream.
 #[derive(Clone, PartialEq, Message)]
@@ -145,7 +151,7 @@ pub(crate) struct ControlAnswer {
     /// The request's.
     #[prost(uint64, tag = "15")]
     pub sequence: u64,
-    #[prost(oneof = "ControlAnswerKind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "ControlAnswerKind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: Option<ControlAnswerKind>,
 }
 
@@ -162,6 +168,50 @@ pub(crate) enum ControlAnswerKind {
     Transfer(TransferAnswer),
     #[prost(uint64, tag = "5")]
     ReadIndex(u64),
+    #[prost(message, tag = "6")]
+    Marks(MarksAnswer),
+}
+
+/// What a node says of its database.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct MarksAnswer {
+    #[prost(message, repeated, tag = "1")]
+    pub marks: Vec<MarkMessage>,
+    /// It is in quarantine, and why; empty otherwise. Its marks mean nothing then.
+    #[prost(string, tag = "2")]
+    pub quarantine: String,
+    /// It has met damaged pages, and wants all to be verified.
+    #[prost(bool, tag = "3")]
+    pub is_suspect: bool,
+    /// How many times its process was in quarantine so far.
+    #[prost(uint64, tag = "4")]
+    pub quarantines: u64,
+    /// Why it was last; empty if never.
+    #[prost(string, tag = "5")]
+    pub last_quarantine: String,
+}
+
+/// A number to be compared.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct MarkMessage {
+    #[prost(enumeration = "MarkKind", tag = "1")]
+    pub kind: i32,
+    /// The log index.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    #[prost(fixed64, tag = "3")]
+    pub hash: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub(crate) enum MarkKind {
+    /// Of a release to come: not compared.
+    Unknown = 0,
+    Effect = 1,
+    Content = 2,
+    Memory = 3,
+    Check = 4,
 }
 
 /// Whether a transfer was taken up.
@@ -175,7 +225,7 @@ pub(crate) struct TransferAnswer {
 /// A frame on a bulk stream.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct BulkAsk {
-    #[prost(oneof = "BulkAskKind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "BulkAskKind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: Option<BulkAskKind>,
 }
 
@@ -193,6 +243,20 @@ pub(crate) enum BulkAskKind {
     /// A piece of what is gathered to be loaded, beside the database.
     #[prost(message, tag = "4")]
     Gathered(GatheredPiece),
+    /// Asks for the receiver's database; it answers with what else is sent to a follower, or refuses.
+    #[prost(message, tag = "5")]
+    Seed(SeedAsk),
+    /// No database comes, or no more of it, and why.
+    #[prost(string, tag = "6")]
+    Refused(String),
+}
+
+/// A node in quarantine asks for a database.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct SeedAsk {
+    /// It has applied everything through this index, and wants no older one.
+    #[prost(uint64, tag = "1")]
+    pub from: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

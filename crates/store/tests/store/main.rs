@@ -3,6 +3,7 @@
 mod check;
 mod cluster;
 mod crashes;
+mod divergence;
 mod flags;
 mod load;
 mod lone;

@@ -38,7 +38,8 @@ fn key(forwarded: &Forwarded) -> Option<Key> {
         | Operation::StepDown(_)
         | Operation::Backup(_)
         | Operation::Gather(_)
-        | Operation::Skip(_) => None,
+        | Operation::Skip(_)
+        | Operation::Verify(_) => None,
     }
 }
 

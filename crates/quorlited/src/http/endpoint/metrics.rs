@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::StatusCode;
+use store::divergence::marks::Mark;
 use store::metrics::{BOUNDS_US, Histogram, LEVELS, Metrics, level_name};
-use store::status::{Role, Status};
+use store::status::{Role, Soundness, Status};
 
 use crate::VERSION;
 use crate::http::call::Call;
@@ -141,6 +142,7 @@ fn of_raft(page: &mut Page, status: &Status) {
     for (name, kind, help, value) in singles {
         page.one(name, kind, help, value);
     }
+    of_soundness(page, &status.soundness);
     let contact = status.last_contact.map_or(f64::NAN, |since| since.as_secs_f64());
     let help = "Since the leader was heard.";
     page.one("quorlite_raft_last_contact_seconds", Gauge, help, contact);
@@ -149,6 +151,23 @@ fn of_raft(page: &mut Page, status: &Status) {
     for (follower, matched) in &status.matched {
         let lag = status.last_log.0.saturating_sub(*matched);
         page.sample(name, &[("follower", follower)], lag);
+    }
+}
+
+fn of_soundness(page: &mut Page, soundness: &Soundness) {
+    use Kind::{Counter, Gauge};
+    let index = |mark: Option<Mark>| mark.map_or(0, |mark| mark.index);
+    #[rustfmt::skip]
+    let singles: [(&str, Kind, &str, u64); 6] = [
+        ("quorlite_quarantined", Gauge, "1 while this node is in quarantine.", soundness.quarantine.is_some().into()),
+        ("quorlite_quarantines_total", Counter, "Times that it was.", soundness.quarantines),
+        ("quorlite_divergence_alarms_total", Counter, "Alarms: replicas differ.", soundness.alarms),
+        ("quorlite_reseeds_total", Counter, "Databases that ended a quarantine.", soundness.reseeds),
+        ("quorlite_effect_hash_index", Gauge, "The latest index at which effects are compared.", index(soundness.effect)),
+        ("quorlite_content_hash_index", Gauge, "The latest index at which contents are compared.", index(soundness.content)),
+    ];
+    for (name, kind, help, value) in singles {
+        page.one(name, kind, help, value);
     }
 }
 

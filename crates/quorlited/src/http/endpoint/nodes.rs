@@ -23,6 +23,7 @@ struct Found {
     api_url: String,
     version: String,
     is_leader: bool,
+    quarantine: String,
     elapsed: Duration,
 }
 
@@ -61,6 +62,7 @@ pub async fn ask(opened: Opened, peer: Peer, voter: bool, timeout: Duration) -> 
             api_url: description.api_url,
             version: description.version,
             is_leader: description.is_leader,
+            quarantine: description.quarantine,
             elapsed: began.elapsed(),
         }),
         Ok(Err(cluster::Error::Unanswered { cause, .. })) if cause.kind() == std::io::ErrorKind::TimedOut => {
@@ -104,6 +106,10 @@ impl Node {
         json.boolean(found.is_some());
         json.key("leader");
         json.boolean(found.is_some_and(|found| found.is_leader));
+        if let Some(found) = found.filter(|found| !found.quarantine.is_empty()) {
+            json.key("quarantine");
+            json.string(&found.quarantine);
+        }
         match &self.found {
             Ok(found) => {
                 json.key("time");

@@ -48,7 +48,11 @@ async fn check(opened: &Opened, call: &Call, lines: &mut Vec<String>) -> Result<
     let described = opened.peers.describe(&leader.address, timeout).await;
     let leader = described.map_err(|error| format!("[+]leader not contactable: {error}"))?;
     lines.push("[+]leader ok".to_owned());
-    if !opened.ledger.status().ready {
+    let status = opened.ledger.status();
+    if let Some(reason) = status.soundness.quarantine {
+        return Err(format!("[+]store in quarantine: {reason}"));
+    }
+    if !status.ready {
         return Err("[+]store not ready".to_owned());
     }
     lines.push("[+]store ok".to_owned());

@@ -13,7 +13,7 @@ const NO_INDEX: &str = "missing index: the log index of the entry to pass over, 
                         store.raft.applying_index";
 const MEANING: &str = "the entry has had no effect, and whoever still waits for it is told so; whoever gave up waiting, or \
                        asked with a key, was told that its outcome is unknown. A node that had run it before it heard of \
-                       this stops itself, says so, and must join again with an empty data directory";
+                       this goes into quarantine and is re-seeded";
 
 /// Answers it.
 pub async fn post(call: &Call) -> Reply {

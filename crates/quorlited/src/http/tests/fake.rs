@@ -19,7 +19,7 @@ use store::metrics::Metrics;
 use store::node::ContentHash;
 use store::prepared::Prepared;
 use store::read::{Confirmed, ReadRequest};
-use store::status::{Role, Status};
+use store::status::{Role, Soundness, Status};
 use store::transport::BoxFuture;
 use tokio::sync::Notify;
 
@@ -39,6 +39,7 @@ pub(super) struct State {
     pub(super) leader: Option<Peer>,
     elected: Option<Peer>,
     unready: bool,
+    soundness: Soundness,
     writes: Vec<Write>,
     replies: VecDeque<Result<Reply, Error>>,
     hand_over: Option<Peer>,
@@ -102,6 +103,10 @@ impl Fake {
 
     pub fn fail_transfer(&self, error: Error) {
         self.state().transfer_error = Some(error);
+    }
+
+    pub fn quarantined(&self, reason: &str) {
+        self.state().soundness.quarantine = Some(reason.to_owned());
     }
 
     pub fn unready(&self) {
@@ -218,6 +223,7 @@ impl Ledger for Fake {
             matched: vec![("there".to_owned(), 7)],
             snapshots: 0,
             restores: 0,
+            soundness: state.soundness.clone(),
         }
     }
 
@@ -349,5 +355,13 @@ impl Ledger for Fake {
             })
         };
         Box::pin(std::future::ready(answer))
+    }
+
+    fn verify(&self, _timeout: Duration) -> BoxFuture<'_, Result<Reply, Error>> {
+        let reply = Reply {
+            index: 12,
+            ..Reply::default()
+        };
+        Box::pin(std::future::ready(Ok(reply)))
     }
 }

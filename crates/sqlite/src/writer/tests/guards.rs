@@ -439,7 +439,7 @@ fn a_damaged_page_stops_the_node() {
     let writer = Writer::open(&path, &options).unwrap();
     let mut it = Fixture { writer, dir, options };
     let result = it.try_apply(&write(Kind::Execute, false, &["UPDATE t SET a=1"]));
-    assert!(matches!(result, Err(Error::Node { .. })), "{result:?}");
+    assert!(matches!(result, Err(Error::Unsound { .. })), "{result:?}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::consensus::pipeline::{Follower, Pipeline};
 use crate::consensus::state_machine::Progress;
 use crate::consensus::types::{Entry, Proposal, Types, Vote, log_id};
 use crate::consensus::wire::{self, AppendAnswer, AppendAsk, AppendKind};
+use crate::divergence::Divergence;
 use crate::transport::Duplex;
 
 /// A request with one entry of about `bytes`.
@@ -60,7 +61,7 @@ fn start<S>(
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
 {
-    let progress = Arc::new(Progress::new(0));
+    let progress = Arc::new(Progress::new(Divergence::default()));
     progress.stop_keeping(keep_from);
     let peer = Follower {
         id: 2,

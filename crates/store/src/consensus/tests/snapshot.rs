@@ -60,7 +60,8 @@ async fn what_is_put_aside_for_a_slow_follower_arrives_whole() {
         match next().await {
             BulkAskKind::Chunk(chunk) => incoming.write(&chunk).expect("room"),
             BulkAskKind::End(hash) => break hash,
-            BulkAskKind::Head(_) => panic!("a second head"),
+            BulkAskKind::Head(_) | BulkAskKind::Seed(_) => panic!("a second head"),
+            BulkAskKind::Refused(reason) => panic!("refused: {reason}"),
             BulkAskKind::Gathered(piece) => panic!("nothing is gathered: {piece:?}"),
         }
         chunks += 1;

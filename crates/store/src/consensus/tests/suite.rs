@@ -10,11 +10,13 @@ use tempfile::TempDir;
 use crate::apply::Applier;
 use crate::config::Config;
 use crate::consensus::log_storage::{Durable, LogStorage};
-use crate::consensus::state_machine::{Progress, StateMachine};
+use crate::consensus::state_machine::{Origin, Progress, StateMachine};
 use crate::consensus::types::Types;
 use crate::databases::Databases;
+use crate::divergence::Divergence;
 use crate::environment::Runner;
 use crate::executor::Executor;
+use crate::member::NodeId;
 use crate::settings::Flags;
 use crate::transport::BoxFuture;
 
@@ -39,11 +41,17 @@ impl StoreBuilder<Types, LogStorage, StateMachine, TempDir> for Builder {
         let databases = Arc::new(Databases::open(&config).expect("a new database"));
         let applier = Applier::open(&databases.path(), databases.options()).expect("a writer");
         let executor = Executor::start(applier, Runner::Threads).expect("a thread");
-        let progress = Arc::new(Progress::new(0));
+        let progress = Arc::new(Progress::new(Divergence::default()));
+        let log = LogStorage::new(log, Arc::new(Anything), Arc::default(), 0, Arc::default());
+        let origin = Origin {
+            id: NodeId(1),
+            log: log.clone(),
+            runner: Runner::Threads,
+        };
         Ok((
             dir,
-            LogStorage::new(log, Arc::new(Anything), Arc::default(), 0, Arc::default()),
-            StateMachine::new(executor, databases, progress, Flags::new(&config)),
+            log,
+            StateMachine::new(executor, databases, progress, Flags::new(&config), origin),
         ))
     }
 }

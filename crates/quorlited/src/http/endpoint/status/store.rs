@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use store::status::{Role, Status};
+use store::divergence::marks::{Mark, SOUND};
+use store::status::{Role, Soundness, Status};
 
 use super::database;
 use crate::duration;
@@ -28,6 +29,7 @@ pub fn section(door: &Door, ledger: &dyn Ledger) -> Value {
         },
         "nodes": nodes,
         "raft": raft(door, &status),
+        "divergence": divergence(&status.soundness),
         "fsm_index": status.applied.0,
         "fsm_term": status.applied.1,
         "db_applied_index": status.applied.0,
@@ -110,6 +112,23 @@ fn raft(door: &Door, status: &Status) -> Value {
             "SnapshotThreshold": config.snapshot_entries,
             "LogLevel": door.options.log_level,
         },
+    })
+}
+
+fn divergence(soundness: &Soundness) -> Value {
+    let mark =
+        |mark: Option<Mark>| mark.map(|mark| json!({"index": mark.index, "hash": format!("{:016x}", mark.hash)}));
+    json!({
+        "quarantined": soundness.quarantine.is_some(),
+        "reason": soundness.quarantine.as_deref().unwrap_or_default(),
+        "alarms": soundness.alarms,
+        "last_alarm": soundness.last_alarm.as_deref().unwrap_or_default(),
+        "quarantines": soundness.quarantines,
+        "last_quarantine": soundness.last_quarantine,
+        "reseeds": soundness.reseeds,
+        "effect": mark(soundness.effect),
+        "content": mark(soundness.content),
+        "sound": soundness.check.map(|check| check.hash == SOUND),
     })
 }
 

@@ -166,6 +166,37 @@ async fn snapshots_and_hashes() {
 }
 
 #[tokio::test]
+async fn a_verification_is_asked_for_and_names_its_index() {
+    let world = World::leading();
+    let begun = post(&world, "/quorlite/verify", "").await;
+    let answer: serde_json::Value = serde_json::from_str(&begun.body).unwrap();
+    assert_eq!((begun.status, &answer["index"]), (200, &12.into()));
+    assert_eq!(get(&world, "/quorlite/verify").await.status, 405);
+}
+
+#[tokio::test]
+async fn a_node_in_quarantine_says_so_wherever_it_is_looked_at() {
+    let world = World::leading();
+    assert!(!get(&world, "/readyz").await.body.contains("quarantine"));
+    world.fake.quarantined("the content at index 7 differs");
+    let ready = get(&world, "/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert!(
+        ready
+            .body
+            .ends_with("[+]store in quarantine: the content at index 7 differs"),
+        "{}",
+        ready.body
+    );
+    let status = get(&world, "/status?key=store.divergence").await;
+    let status: serde_json::Value = serde_json::from_str(&status.body).unwrap();
+    assert_eq!(status["quarantined"], true);
+    assert_eq!(status["reason"], "the content at index 7 differs");
+    let metrics = get(&world, "/metrics").await.body;
+    assert!(metrics.contains("\nquorlite_quarantined 1\n"), "{metrics}");
+}
+
+#[tokio::test]
 async fn an_entry_is_skipped_by_its_index() {
     let world = World::leading();
     let skipped = post(&world, "/quorlite/skip?index=9", "").await;
