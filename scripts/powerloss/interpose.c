@@ -218,16 +218,10 @@ int posix_fallocate64(int fd, off64_t at, off64_t length) {
     return posix_fallocate(fd, at, length);
 }
 
-/* Folders do not fail: SQLite flushes one and does not look. */
-static bool is_file(int fd) {
-    struct stat stat;
-    return fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode);
-}
-
 static int flush(int fd, long number) {
     if (shadow_lies(fd))
         return 0;
-    int error = shadow_follows(fd) && is_file(fd) ? faults_on_flush() : 0;
+    int error = shadow_follows(fd) ? faults_on_flush() : 0;
     if (error) {
         char link[64], path[PATH_MAX];
         snprintf(link, sizeof link, "/proc/self/fd/%d", fd);

@@ -230,6 +230,14 @@ impl FileFaults for ProcessFiles {
         action
     }
 
+    fn on_sync_folder(&self, _folder: &Path) -> Action {
+        // Names are durable at once here: what is left to try is that the flush fails.
+        match self.is_flush_refused() {
+            true => Action::Fail,
+            false => Action::Pretend,
+        }
+    }
+
     fn on_delete(&self, path: &Path) -> Action {
         let action = self.change("delete", 0, path, |_| {});
         if let Ok(below) = path.strip_prefix(&self.folder)

@@ -10,6 +10,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +51,10 @@ pub trait FileFaults: Send + Sync {
     }
     /// Everything written to the file so far is flushed.
     fn on_sync(&self, _path: &Path) -> Action {
+        Action::Proceed
+    }
+    /// The names in a folder are flushed.
+    fn on_sync_folder(&self, _folder: &Path) -> Action {
         Action::Proceed
     }
     /// A flush has succeeded: what was written before it is durable.
@@ -113,6 +119,22 @@ pub(crate) fn watcher(path: &Path) -> Option<Arc<dyn FileFaults>> {
         .filter(|(prefix, _)| path.starts_with(prefix))
         .max_by_key(|(prefix, _)| prefix.as_os_str().len())
         .map(|(_, faults)| Arc::clone(faults))
+}
+
+/// Makes the name of `path` durable, by a flush of its folder.
+///
+/// # Errors
+///
+/// The folder's, or the watcher's. Never retried (D5): the caller poisons `path`.
+pub(crate) fn sync_folder_of(path: &Path, watcher: Option<&dyn FileFaults>) -> io::Result<()> {
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    match watcher.map_or(Action::Proceed, |it| it.on_sync_folder(folder)) {
+        Action::Proceed => File::open(folder)?.sync_all(),
+        Action::Pretend => Ok(()),
+        Action::Fail | Action::Full => Err(io::Error::other("injected")),
+    }
 }
 
 /// A flush of `path` failed: none succeeds any more in this process.

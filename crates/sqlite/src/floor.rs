@@ -18,7 +18,7 @@
 //! * It names only frames that were flushed, so no loss of power is taken for damage.
 //! * It lies within one sector, is written in place, and never goes down while the salts stay.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -177,8 +177,8 @@ fn write(path: &Path, bytes: &[u8; BYTES], is_new: bool) -> io::Result<()> {
     let watcher = watcher.as_deref();
     act(watcher, |it| it.on_open(path), || Ok(()))?;
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-    if is_new && let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
+    if is_new {
+        faults::sync_folder_of(path, watcher)?;
     }
     act(
         watcher,

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::faults::{self, Action};
+use crate::faults::{self, Action, FileFaults};
 
 /// The WAL of one database.
 pub(crate) struct Wal {
@@ -43,7 +43,7 @@ impl Wal {
         let watcher = faults::watcher(&self.path);
         let action = watcher.as_ref().map_or(Action::Proceed, |it| it.on_sync(&self.path));
         let result = match action {
-            Action::Proceed => self.flush(),
+            Action::Proceed => self.flush(watcher.as_deref()),
             Action::Pretend => Ok(()),
             Action::Fail | Action::Full => Err(io::Error::other("injected")),
         };
@@ -60,14 +60,12 @@ impl Wal {
         Ok(())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self, watcher: Option<&dyn FileFaults>) -> io::Result<()> {
         if self.file.is_none() {
             match File::open(&self.path) {
                 Ok(file) => {
                     // SQLite creates the file; its name must survive as well.
-                    if let Some(folder) = self.path.parent() {
-                        File::open(folder)?.sync_all()?;
-                    }
+                    faults::sync_folder_of(&self.path, watcher)?;
                     self.file = Some(file);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

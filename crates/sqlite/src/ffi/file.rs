@@ -7,6 +7,8 @@
 //! Invariants:
 //! * A failed read, write, truncate, flush, size or shared-memory call is noted for its thread (D4).
 //! * After a failed flush of a file no flush of it succeeds (D5).
+//! * A file's first flush makes its name durable as well, and fails when that fails: SQLite's own flush of the folder of
+//!   a new WAL or journal drops its result, so it is compiled out (`SQLITE_DISABLE_DIRSYNC`); `vfs` flushes after deletions.
 //! * A checkpoint of the writer's database writes to it only above a floor that is durable (D7).
 #![allow(unsafe_code)]
 
@@ -46,6 +48,8 @@ struct State {
     is_barred: Cell<bool>,
     /// What is written to it is for a statement's own use, or grows the WAL.
     is_metered: bool,
+    /// Its folder was flushed after it was opened.
+    is_named: Cell<bool>,
     watcher: Option<Arc<dyn FileFaults>>,
 }
 
@@ -109,6 +113,7 @@ pub(super) unsafe fn adopt(file: *mut sqlite3_file, opened: Opened) {
         keeps_floor,
         is_barred: Cell::new(false),
         is_metered,
+        is_named: Cell::new(false),
         watcher,
     }));
     // SAFETY: promised by the caller.
@@ -152,6 +157,15 @@ impl State {
             message: format!("{message} (code {code})"),
         });
         code
+    }
+
+    /// Whether the file's name is durable, or could be made so.
+    fn make_name_durable(&self) -> bool {
+        if let Some(path) = self.path.as_deref().filter(|_| !self.is_named.get()) {
+            self.is_named
+                .set(faults::sync_folder_of(path, self.watcher.as_deref()).is_ok());
+        }
+        self.path.is_none() || self.is_named.get()
     }
 
     fn ask(&self, question: impl FnOnce(&dyn FileFaults, &std::path::Path) -> Action) -> Action {
@@ -248,6 +262,7 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
             return ffi::SQLITE_IOERR_FSYNC;
         }
         let code = match state.ask(|watcher, path| watcher.on_sync(path)) {
+            Action::Proceed if !state.make_name_durable() => ffi::SQLITE_IOERR_DIR_FSYNC,
             Action::Proceed => call!(file, xSync, ffi::SQLITE_IOERR_FSYNC, flags),
             Action::Pretend => ffi::SQLITE_OK,
             Action::Fail | Action::Full => ffi::SQLITE_IOERR_FSYNC,

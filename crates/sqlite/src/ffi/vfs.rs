@@ -21,7 +21,7 @@ use rusqlite::ffi;
 
 use super::{allocator, file};
 use crate::error::Error;
-use crate::faults::{self, Action, Failure};
+use crate::faults::{self, Action, Failure, FileFaults};
 
 /// The VFS of the writer, as a connection names it.
 pub(crate) const ENTRY: &str = "quorlite-entry";
@@ -193,13 +193,19 @@ unsafe extern "C" fn delete(_: *mut ffi::sqlite3_vfs, name: *const c_char, sync_
     // SAFETY: `name` ends with NUL and is passed on as it came.
     unsafe {
         let path = path(name);
-        let action = match path.as_deref().and_then(|path| Some((faults::watcher(path)?, path))) {
-            Some((watcher, path)) => watcher.on_delete(path),
-            None => Action::Proceed,
+        let watcher = path.as_deref().and_then(faults::watcher);
+        let action = match (&watcher, path.as_deref()) {
+            (Some(watcher), Some(path)) => watcher.on_delete(path),
+            (Some(_) | None, _) => Action::Proceed,
         };
         let code = match action {
             Action::Proceed => match (*base()).xDelete {
-                Some(delete) => delete(base(), name, sync_dir),
+                Some(delete) => durably(
+                    delete(base(), name, sync_dir),
+                    sync_dir,
+                    path.as_deref(),
+                    watcher.as_deref(),
+                ),
                 None => ffi::SQLITE_IOERR_DELETE,
             },
             Action::Pretend => ffi::SQLITE_OK,
@@ -213,6 +219,17 @@ unsafe extern "C" fn delete(_: *mut ffi::sqlite3_vfs, name: *const c_char, sync_
             });
         }
         code
+    }
+}
+
+/// What a deletion answers once its folder is flushed, where SQLite asks for that: the unix VFS was built not to.
+fn durably(deleted: c_int, sync_dir: c_int, path: Option<&Path>, watcher: Option<&dyn FileFaults>) -> c_int {
+    match path {
+        Some(path) if deleted == ffi::SQLITE_OK && sync_dir & 1 != 0 => match faults::sync_folder_of(path, watcher) {
+            Ok(()) => deleted,
+            Err(_) => ffi::SQLITE_IOERR_DIR_FSYNC,
+        },
+        Some(_) | None => deleted,
     }
 }
 

@@ -18,6 +18,7 @@ fn sqlite_is_built_as_the_design_asks() {
         "DEFAULT_MEMSTATUS=0",
         "DEFAULT_WAL_SYNCHRONOUS=1",
         "ENABLE_COLUMN_METADATA",
+        "DISABLE_DIRSYNC",
         "ENABLE_DBPAGE_VTAB",
         "ENABLE_DBSTAT_VTAB",
         "ENABLE_FTS3",

@@ -8,6 +8,7 @@ use command::request::{Kind, Write};
 use command::statement::Statement;
 
 use super::Fixture;
+use crate::checkpoint::Checkpointer;
 use crate::error::Error;
 use crate::faults::{self, Action, FileFaults};
 use crate::meta::Position;
@@ -32,9 +33,11 @@ struct Files {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stop {
     /// The floor is written, not flushed.
-    AtFloor,
+    Floor,
     /// So many pages are copied.
-    AtPage(u64),
+    Page(u64),
+    /// The folder of the WAL is not flushed.
+    Folder,
 }
 
 /// Ends checkpoints.
@@ -47,15 +50,22 @@ impl FileFaults for Stopper {
     fn on_write(&self, path: &Path, _offset: u64, _data: &[u8]) -> Action {
         let is_database = path.ends_with("db.sqlite");
         match self.stop {
-            Stop::AtPage(pages) if is_database && self.pages.fetch_add(1, Ordering::Relaxed) == pages => Action::Fail,
-            Stop::AtPage(_) | Stop::AtFloor => Action::Proceed,
+            Stop::Page(pages) if is_database && self.pages.fetch_add(1, Ordering::Relaxed) == pages => Action::Fail,
+            Stop::Page(_) | Stop::Floor | Stop::Folder => Action::Proceed,
         }
     }
 
     fn on_sync(&self, path: &Path) -> Action {
         match self.stop {
-            Stop::AtFloor if path.ends_with("db.sqlite-floor") => Action::Fail,
-            Stop::AtPage(_) | Stop::AtFloor => Action::Proceed,
+            Stop::Floor if path.ends_with("db.sqlite-floor") => Action::Fail,
+            Stop::Page(_) | Stop::Floor | Stop::Folder => Action::Proceed,
+        }
+    }
+
+    fn on_sync_folder(&self, _folder: &Path) -> Action {
+        match self.stop {
+            Stop::Folder => Action::Fail,
+            Stop::Page(_) | Stop::Floor => Action::Proceed,
         }
     }
 }
@@ -184,6 +194,22 @@ fn assert_refused(opened: Result<u64, Error>, offset: usize) {
     assert!(text.contains("join again with an empty data directory"), "{text}");
 }
 
+/// SQLite drops the result of its own flush of a folder (sqlite3.c, `unixSync`): ours must end the checkpoint, for good.
+#[test]
+fn a_wal_whose_name_is_not_durable_is_never_taken_for_flushed() {
+    let fixture = filled();
+    let prefix = fixture.dir.path().to_owned();
+    let (stop, pages) = (Stop::Folder, AtomicU64::new(0));
+    faults::install(prefix.clone(), Arc::new(Stopper { stop, pages }));
+    let mut beside = Checkpointer::open(&fixture.path(), &Options::default()).unwrap();
+    for _ in 0..2 {
+        let error = beside.backfill().unwrap_err();
+        assert!(matches!(error, Error::Node { .. }), "{error}");
+        assert!(error.to_string().contains("db.sqlite-wal"), "{error}");
+    }
+    faults::remove(&prefix);
+}
+
 #[test]
 fn a_sound_wal_that_was_copied_is_opened() {
     assert_eq!(copied().open().unwrap(), ENTRIES);
@@ -226,7 +252,7 @@ fn a_bit_that_flips_before_anything_was_copied_costs_what_came_after() {
 fn a_bit_that_flips_after_half_a_checkpoint_is_refused() {
     let mut stops = 0;
     for pages in (0..).step_by(3) {
-        let Some(files) = stopped(Stop::AtPage(pages)) else {
+        let Some(files) = stopped(Stop::Page(pages)) else {
             break;
         };
         assert_eq!(files.open().unwrap(), ENTRIES, "{pages} pages");
@@ -240,7 +266,7 @@ fn a_bit_that_flips_after_half_a_checkpoint_is_refused() {
 
 #[test]
 fn a_loss_of_power_around_the_floor_is_no_damage() {
-    let before = stopped(Stop::AtFloor).unwrap();
+    let before = stopped(Stop::Floor).unwrap();
     // The flush failed: the file is not touched, whatever became of the floor on the disk.
     assert_eq!(before.database, Files::of(&filled()).database);
     for floor in [None, Some(Vec::new()), Some(vec![0; 40]), before.floor.clone()] {
@@ -250,7 +276,7 @@ fn a_loss_of_power_around_the_floor_is_no_damage() {
         };
         assert_eq!(files.open().unwrap(), ENTRIES);
     }
-    let after = stopped(Stop::AtPage(0)).unwrap();
+    let after = stopped(Stop::Page(0)).unwrap();
     assert!(after.floor.is_some());
     assert_eq!(after.open().unwrap(), ENTRIES);
 }
